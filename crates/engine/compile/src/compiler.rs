@@ -1,0 +1,298 @@
+//! The state of the program in force, and the operations that change it.
+
+mod garbage;
+mod update;
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ocicat_flow::{Outcome, Verdict as FlowVerdict};
+use ocicat_node::{
+    Attachment, ClassId, EndpointId, EndpointPolicy, NodeState, OutcomeId, Row, RowId,
+    ServiceMatch, Stack, StackId,
+};
+use ocicat_program::nft::{Element, Op, Ruleset, Transaction, Value, Verdict};
+
+use crate::cells;
+use crate::endpoint;
+use crate::intervals::Intervals;
+use crate::layout::{self, Epoch, Named};
+use crate::prefixes::Prefixes;
+use crate::skeleton;
+use crate::stack::StackNumber;
+use crate::Config;
+use garbage::Garbage;
+
+/// What the kernel holds, so that a change costs what it changes.
+///
+/// If the kernel refuses a transaction, the compiler is ahead of it: make it right with
+/// [`Compiler::install`].
+#[derive(Debug)]
+pub struct Compiler {
+    config: Config,
+    epoch: Epoch,
+    prefixes: Prefixes,
+    outcomes: BTreeMap<OutcomeId, Arc<Outcome>>,
+    rows: BTreeMap<RowId, InstalledRow>,
+    stacks: BTreeMap<StackId, InstalledStack>,
+    endpoints: BTreeMap<EndpointId, InstalledEndpoint>,
+    intervals: Intervals,
+    next_stack: u32,
+    next_subrow: u32,
+    largest_id: u32,
+    garbage: Garbage,
+}
+
+#[derive(Debug)]
+struct InstalledRow {
+    row: Arc<Row>,
+    subrows: Vec<u32>,
+}
+
+#[derive(Debug)]
+struct InstalledStack {
+    number: StackNumber,
+    stack: Stack,
+}
+
+#[derive(Debug, Default)]
+struct InstalledEndpoint {
+    policy: Option<EndpointPolicy>,
+    attachment: Option<Attachment>,
+    elements: Vec<(Named, Element)>,
+}
+
+impl Compiler {
+    /// A compiler for a kernel in which nothing is in force yet.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        Self {
+            config,
+            epoch: Epoch::B,
+            prefixes: Prefixes::default(),
+            outcomes: BTreeMap::new(),
+            rows: BTreeMap::new(),
+            stacks: BTreeMap::new(),
+            endpoints: BTreeMap::new(),
+            intervals: Intervals::default(),
+            next_stack: 0,
+            next_subrow: 0,
+            largest_id: 0,
+            garbage: Garbage::default(),
+        }
+    }
+
+    /// Forgets everything and takes this state as what shall be in force. [`Compiler::install`]
+    /// then brings it to the kernel.
+    pub fn load(&mut self, state: &NodeState, attachments: &BTreeMap<EndpointId, Attachment>) {
+        *self = Self { epoch: self.epoch, ..Self::new(self.config.clone()) };
+        let mut changes = Vec::new();
+        let outcomes = state.outcomes.iter();
+        changes.extend(outcomes.map(|(id, o)| ocicat_node::Change::Outcome(*id, Some(o.clone()))));
+        let rows = state.rows.iter();
+        changes.extend(rows.map(|(id, row)| ocicat_node::Change::Row(*id, Some(row.clone()))));
+        for (id, stack) in &state.stacks {
+            changes.push(ocicat_node::Change::Stack(*id, stack.direction, stack.default_row));
+            let rows = stack.rows.iter();
+            changes.extend(rows.map(|(c, r)| ocicat_node::Change::StackRow(*id, *c, Some(*r))));
+        }
+        let classes = state.classes.iter();
+        changes.extend(classes.map(|(p, class)| ocicat_node::Change::Class(*p, Some(*class))));
+        let endpoints = state.endpoints.iter();
+        changes.extend(
+            endpoints.map(|(id, e)| ocicat_node::Change::Endpoint(id.clone(), Some(e.clone()))),
+        );
+        let attached: Vec<_> =
+            attachments.iter().map(|(id, a)| (id.clone(), Some(a.clone()))).collect();
+        // The operations are those of an update; installing writes them anew.
+        let _ = self.update(&changes, &attached);
+        self.garbage = Garbage::default();
+    }
+
+    /// The transaction that puts the whole program beside the one in force and turns over to it.
+    /// `found` is the table as the kernel has it, if there is one. Afterwards and after a grace
+    /// period, [`Compiler::sweep`] gives the transaction that removes the other program.
+    #[must_use]
+    pub fn install(&mut self, found: Option<&Ruleset>) -> Transaction {
+        let in_force = found.and_then(epoch_in_force);
+        self.epoch = in_force.unwrap_or(Epoch::B).other();
+        self.garbage = Garbage::default();
+        self.name_endpoints();
+        let mut transaction = Transaction::new(layout::table());
+        transaction.push(Op::AddTable { comment: Some("layout 1".into()) });
+        // A start that was cut short may have left a part of this epoch behind.
+        transaction.ops.extend(found.into_iter().flat_map(|found| remove(found, self.epoch)));
+        transaction.ops.extend(skeleton::base_chains());
+        transaction.ops.extend(self.program());
+        transaction.ops.extend(skeleton::turn_over(self.epoch, &self.config));
+        transaction
+    }
+
+    /// The transaction that removes everything of `found` that is not of the epoch in force.
+    #[must_use]
+    pub fn sweep(&self, found: &Ruleset) -> Transaction {
+        let mut transaction = Transaction::new(layout::table());
+        transaction.ops = remove(found, self.epoch.other());
+        transaction
+    }
+
+    /// Everything of this epoch but the base chains.
+    fn program(&self) -> Vec<Op> {
+        let epoch = self.epoch;
+        let mut ops: Vec<Op> = skeleton::sets(epoch).collect();
+        let mut elements: BTreeMap<Named, Vec<Element>> = BTreeMap::new();
+        for (id, installed) in &self.rows {
+            for (named, element) in cells::elements(*id, &installed.row, &installed.subrows) {
+                elements.entry(named).or_default().push(element);
+            }
+        }
+        ops.extend(skeleton::chains(epoch, &self.config));
+        for (id, outcome) in &self.outcomes {
+            ops.extend(self.outcome_ops(*id, outcome));
+        }
+        for (named, elements) in elements {
+            ops.push(add(named, epoch, elements));
+        }
+        ops.extend(self.intervals.program(epoch));
+        ops.extend(self.prefixes.program(epoch));
+        for installed in self.stacks.values() {
+            ops.extend(installed.number.make(epoch, &installed.stack));
+        }
+        let endpoints = self.endpoints.values().flat_map(|endpoint| &endpoint.elements);
+        let mut elements: BTreeMap<Named, Vec<Element>> = BTreeMap::new();
+        for (named, element) in endpoints {
+            elements.entry(*named).or_default().push(element.clone());
+        }
+        ops.extend(elements.into_iter().map(|(named, e)| add(named, epoch, e)));
+        ops
+    }
+
+    /// Writes the names of the epoch into the elements of all endpoints.
+    fn name_endpoints(&mut self) {
+        let mut endpoints = std::mem::take(&mut self.endpoints);
+        for (id, endpoint) in &mut endpoints {
+            endpoint.elements = self.endpoint_elements(id, endpoint);
+        }
+        self.endpoints = endpoints;
+    }
+
+    fn endpoint_elements(&self, id: &str, e: &InstalledEndpoint) -> Vec<(Named, Element)> {
+        endpoint::elements(id, e.attachment.as_ref(), e.policy.as_ref(), self.epoch, |stack| {
+            self.stacks.get(&stack).map(|installed| installed.number)
+        })
+    }
+
+    /// An outcome's element, with what its verdict needs.
+    fn outcome_ops(&self, id: OutcomeId, outcome: &Outcome) -> Vec<Op> {
+        let (epoch, key) = (self.epoch, layout::outcome(id));
+        let element = Element::new(key.clone()).comment(outcome.to_string());
+        if outcome.verdict == FlowVerdict::Deny {
+            let mark = Element::new(key).value(Value::Mark(layout::kernel_outcome(id)));
+            let log = Verdict::Goto(epoch.name("deny_log"));
+            return vec![
+                add(Named::DenyMark, epoch, vec![mark]),
+                add(Named::Deny, epoch, vec![element.verdict(log)]),
+            ];
+        }
+        if outcome.logged.is_empty() {
+            return vec![add(Named::Allow, epoch, vec![element.verdict(Verdict::Return)])];
+        }
+        let chain = epoch.numbered("log", id.0);
+        let mut ops = skeleton::log_chain(&chain, layout::kernel_outcome(id), &self.config);
+        ops.push(add(Named::Allow, epoch, vec![element.verdict(Verdict::Goto(chain))]));
+        ops
+    }
+
+    /// The epoch in force.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The outcome of a number in force, or of one that may still be on its way in a log message.
+    #[must_use]
+    pub fn outcome(&self, id: OutcomeId) -> Option<&Arc<Outcome>> {
+        self.outcomes.get(&id).or_else(|| self.garbage.outcome(id))
+    }
+
+    /// The class of an address by longest match.
+    #[must_use]
+    pub fn class_of(&self, address: IpAddr) -> Option<ClassId> {
+        self.prefixes.class_of(address)
+    }
+
+    /// What the program in force says of a packet at a stack.
+    #[must_use]
+    pub fn judge(&self, stack: StackId, far: IpAddr, service: &ServiceMatch) -> Option<&Outcome> {
+        let stack = &self.stacks.get(&stack)?.stack;
+        let row = stack.rows.get(&self.class_of(far)?).unwrap_or(&stack.default_row);
+        let id = self.rows.get(row)?.row.outcome(service);
+        self.outcomes.get(&id).map(AsRef::as_ref)
+    }
+
+    /// Endpoints that are attached, and what judges them.
+    pub fn endpoints(
+        &self,
+    ) -> impl Iterator<Item = (&EndpointId, &Attachment, Option<&EndpointPolicy>)> {
+        self.endpoints
+            .iter()
+            .filter_map(|(id, e)| Some((id, e.attachment.as_ref()?, e.policy.as_ref())))
+    }
+
+    /// Whether a number has grown beyond what the kernel's ranges hold: 134,217,727. The
+    /// calculation must then start again from 0, with a new compiler.
+    #[must_use]
+    pub fn is_exhausted(&self) -> bool {
+        self.largest_id.max(self.next_subrow) > layout::LARGEST_ID
+    }
+
+    /// Prefixes, stacks, rows and cells in force.
+    #[must_use]
+    pub fn size(&self) -> [usize; 4] {
+        let cells = self.rows.values().map(|installed| installed.row.cell_count()).sum();
+        [self.prefixes.len(), self.stacks.len(), self.rows.len(), cells]
+    }
+}
+
+pub(crate) fn add(named: Named, epoch: Epoch, elements: Vec<Element>) -> Op {
+    Op::AddElements { set: skeleton::set(named, epoch).id(), elements }
+}
+
+pub(crate) fn delete(named: Named, epoch: Epoch, elements: Vec<Element>) -> Op {
+    Op::DelElements { set: skeleton::set(named, epoch).id(), elements }
+}
+
+/// The epoch that the base chains lead to.
+fn epoch_in_force(found: &Ruleset) -> Option<Epoch> {
+    let rules = &found.chains.get("forward")?.rules;
+    rules.iter().flat_map(|installed| &installed.rule.expressions).find_map(|expression| {
+        match expression {
+            ocicat_program::nft::Expression::Verdict(
+                Verdict::Goto(chain) | Verdict::Jump(chain),
+            ) => Epoch::of_name(chain),
+            _ => None,
+        }
+    })
+}
+
+/// Empties and deletes every chain and set of an epoch: first what refers, then what is referred
+/// to.
+fn remove(found: &Ruleset, epoch: Epoch) -> Vec<Op> {
+    let of_epoch = |name: &&String| Epoch::of_name(name) == Some(epoch);
+    let chains = || found.chains.keys().filter(of_epoch).cloned();
+    let sets = || found.sets.keys().filter(of_epoch).cloned();
+    let mut ops: Vec<Op> = chains().map(Op::FlushChain).collect();
+    ops.extend(sets().map(Op::FlushSet));
+    ops.extend(sets().map(Op::DelSet));
+    ops.extend(chains().map(Op::DelChain));
+    ops
+}
+
+#[cfg(test)]
+mod tests;

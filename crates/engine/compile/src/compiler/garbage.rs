@@ -1,0 +1,88 @@
+//! What the last commits took out of use.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ocicat_flow::{Outcome, Verdict as FlowVerdict};
+use ocicat_node::{ClassId, OutcomeId, RowId};
+use ocicat_program::nft::{Element, Op};
+
+use super::{Compiler, InstalledRow, delete};
+use crate::layout::{self, Named};
+use crate::stack::{self, StackNumber};
+use crate::{cells, intervals};
+
+#[derive(Debug, Default)]
+pub(super) struct Garbage {
+    pub(super) outcomes: BTreeMap<OutcomeId, Arc<Outcome>>,
+    pub(super) rows: Vec<(RowId, InstalledRow)>,
+    /// Stacks that were removed or built anew.
+    pub(super) stacks: Vec<StackNumber>,
+    /// Rows of classes without addresses.
+    pub(super) classes: Vec<(StackNumber, ClassId, RowId)>,
+    /// Port intervals that were cut.
+    pub(super) intervals: Vec<u32>,
+}
+
+impl Garbage {
+    pub(super) fn outcome(&self, id: OutcomeId) -> Option<&Arc<Outcome>> {
+        self.outcomes.get(&id)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.outcomes.is_empty()
+            && self.rows.is_empty()
+            && self.stacks.is_empty()
+            && self.classes.is_empty()
+            && self.intervals.is_empty()
+    }
+}
+
+impl Compiler {
+    /// Whether [`Compiler::collect`] has anything to remove.
+    #[must_use]
+    pub fn has_garbage(&self) -> bool {
+        !self.garbage.is_empty()
+    }
+
+    /// The operations that remove what is no longer used. Call it once no packet can be inside a
+    /// commit older than the last one.
+    #[must_use]
+    pub fn collect(&mut self) -> Vec<Op> {
+        let garbage = std::mem::take(&mut self.garbage);
+        let epoch = self.epoch;
+        let mut ops = Vec::new();
+        for (number, class, row) in garbage.classes {
+            if !garbage.stacks.contains(&number) {
+                let elements = vec![stack::element(class, row)];
+                ops.push(Op::DelElements { set: number.rows_id(epoch), elements });
+            }
+        }
+        ops.extend(garbage.stacks.iter().flat_map(|number| number.drop(epoch)));
+        let mut elements: BTreeMap<Named, Vec<Element>> = BTreeMap::new();
+        for (id, installed) in &garbage.rows {
+            for (named, element) in cells::elements(*id, &installed.row, &installed.subrows) {
+                elements.entry(named).or_default().push(element);
+            }
+            let ranges = cells::ranges(*id, &installed.row, &installed.subrows);
+            self.intervals.remove(epoch, &ranges, &mut ops);
+        }
+        ops.extend(elements.into_iter().map(|(named, e)| delete(named, epoch, e)));
+        ops.extend(garbage.intervals.iter().flat_map(|n| intervals::drop_chain(epoch, *n)));
+        for (id, outcome) in &garbage.outcomes {
+            let element = || vec![Element::new(layout::outcome(*id))];
+            if outcome.verdict == FlowVerdict::Deny {
+                ops.push(delete(Named::Deny, epoch, element()));
+                ops.push(delete(Named::DenyMark, epoch, element()));
+                continue;
+            }
+            ops.push(delete(Named::Allow, epoch, element()));
+            if !outcome.logged.is_empty() {
+                let chain = epoch.numbered("log", id.0);
+                ops.push(Op::FlushChain(chain.clone()));
+                ops.push(Op::DelChain(chain));
+            }
+        }
+        ops
+    }
+}

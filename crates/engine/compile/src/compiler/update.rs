@@ -1,0 +1,307 @@
+//! From a delta to operations that are safe in one commit.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use ocicat_flow::{Direction, Outcome};
+use ocicat_node::{
+    Attachment, Change, ClassId, EndpointId, EndpointPolicy, OutcomeId, Row, RowId, Stack, StackId,
+};
+use ocicat_program::nft::{Element, Op};
+
+use super::{Compiler, InstalledRow, InstalledStack, add, delete};
+use crate::layout::Named;
+use crate::stack::{self, StackNumber};
+use crate::cells;
+
+/// A delta, sorted by what it is about.
+#[derive(Default)]
+struct Sorted<'a> {
+    classes: Vec<(IpNet, Option<ClassId>)>,
+    outcomes: Vec<(OutcomeId, Option<&'a Arc<Outcome>>)>,
+    rows: Vec<(RowId, Option<&'a Arc<Row>>)>,
+    stacks: BTreeMap<StackId, StackChange>,
+    endpoints: BTreeMap<&'a EndpointId, Option<&'a EndpointPolicy>>,
+}
+
+impl Sorted<'_> {
+    fn largest_id(&self) -> u32 {
+        let classes = self.classes.iter().filter_map(|(_, class)| Some(class.as_ref()?.0));
+        let outcomes = self.outcomes.iter().map(|(id, _)| id.0);
+        let rows = self.rows.iter().map(|(id, _)| id.0);
+        classes.chain(outcomes).chain(rows).max().unwrap_or(0)
+    }
+}
+
+#[derive(Default)]
+struct StackChange {
+    set: Option<(Direction, RowId)>,
+    removed: bool,
+    rows: BTreeMap<ClassId, Option<RowId>>,
+}
+
+impl Compiler {
+    /// The operations that bring the kernel from the state in force to the changed one, in one
+    /// commit. What is no longer used is kept for [`Compiler::collect`].
+    #[must_use]
+    pub fn update(
+        &mut self,
+        changes: &[Change],
+        attachments: &[(EndpointId, Option<Attachment>)],
+    ) -> Vec<Op> {
+        let sorted = sort(changes);
+        self.largest_id = self.largest_id.max(sorted.largest_id());
+        let mut ops = Vec::new();
+        for (id, outcome) in &sorted.outcomes {
+            self.update_outcome(*id, *outcome, &mut ops);
+        }
+        self.update_rows(&sorted.rows, &mut ops);
+        let vacant = self.vacant_classes(&sorted);
+        self.prefixes.change(self.epoch, &sorted.classes, &mut ops);
+        let moved = !sorted.classes.is_empty();
+        let mut rebuilt = BTreeSet::new();
+        for (id, change) in sorted.stacks {
+            if self.update_stack(id, change, moved, &vacant, &mut ops) {
+                rebuilt.insert(id);
+            }
+        }
+        self.update_endpoints(&sorted.endpoints, attachments, &rebuilt, &mut ops);
+        ops
+    }
+
+    fn update_outcome(&mut self, id: OutcomeId, outcome: Option<&Arc<Outcome>>, ops: &mut Vec<Op>) {
+        match outcome {
+            Some(outcome) => {
+                if self.outcomes.insert(id, outcome.clone()).is_none() {
+                    ops.extend(self.outcome_ops(id, outcome));
+                }
+            }
+            None => {
+                if let Some(outcome) = self.outcomes.remove(&id) {
+                    self.garbage.outcomes.insert(id, outcome);
+                }
+            }
+        }
+    }
+
+    fn update_rows(&mut self, rows: &[(RowId, Option<&Arc<Row>>)], ops: &mut Vec<Op>) {
+        let mut elements: BTreeMap<Named, Vec<Element>> = BTreeMap::new();
+        let mut ranges = Vec::new();
+        for (id, row) in rows {
+            let Some(row) = row else {
+                if let Some(installed) = self.rows.remove(id) {
+                    self.garbage.rows.push((*id, installed));
+                }
+                continue;
+            };
+            let first = self.next_subrow;
+            let count = u32::try_from(row.cuts.len()).unwrap_or(u32::MAX);
+            self.next_subrow = first.saturating_add(count);
+            let subrows: Vec<u32> = (first..self.next_subrow).collect();
+            for (named, element) in cells::elements(*id, row, &subrows) {
+                elements.entry(named).or_default().push(element);
+            }
+            ranges.extend(cells::ranges(*id, row, &subrows));
+            self.rows.insert(*id, InstalledRow { row: Arc::clone(row), subrows });
+        }
+        ops.extend(elements.into_iter().map(|(named, e)| add(named, self.epoch, e)));
+        self.intervals.add(self.epoch, &ranges, ops, &mut self.garbage.intervals);
+    }
+
+    /// The classes that no address has before this change: no packet in flight carries them, so
+    /// their rows may be written freely.
+    fn vacant_classes(&self, sorted: &Sorted<'_>) -> BTreeSet<ClassId> {
+        let named = sorted.stacks.values().flat_map(|change| change.rows.keys().copied());
+        named.filter(|class| self.prefixes.is_vacant(*class)).collect()
+    }
+
+    /// Returns whether endpoints must be pointed at the stack.
+    fn update_stack(
+        &mut self,
+        id: StackId,
+        change: StackChange,
+        classes_moved: bool,
+        vacant: &BTreeSet<ClassId>,
+        ops: &mut Vec<Op>,
+    ) -> bool {
+        if change.removed {
+            if let Some(installed) = self.stacks.remove(&id) {
+                self.garbage.stacks.push(installed.number);
+            }
+            return false;
+        }
+        let Some(installed) = self.stacks.get(&id) else {
+            return self.new_stack(id, change, ops);
+        };
+        let settled = |class: &ClassId| !vacant.contains(class) && !self.prefixes.is_vacant(*class);
+        let resettled = change.rows.keys().any(settled);
+        let default_changed =
+            change.set.is_some_and(|(_, default)| default != installed.stack.default_row);
+        if default_changed || (classes_moved && resettled) {
+            self.rebuild_stack(id, &change, vacant, ops);
+            return true;
+        }
+        self.change_rows(id, &change.rows, vacant, ops);
+        false
+    }
+
+    fn new_stack(&mut self, id: StackId, change: StackChange, ops: &mut Vec<Op>) -> bool {
+        let Some((direction, default_row)) = change.set else { return false };
+        let rows = change.rows.into_iter().filter_map(|(class, row)| Some((class, row?))).collect();
+        let stack = Stack { direction, default_row, rows };
+        let number = self.fresh_number(direction);
+        ops.extend(number.make(self.epoch, &stack));
+        self.stacks.insert(id, InstalledStack { number, stack });
+        true
+    }
+
+    /// Builds the stack under a fresh number. Packets that are in the old one meet the rows they
+    /// would have met, and those of classes that are new.
+    fn rebuild_stack(
+        &mut self,
+        id: StackId,
+        change: &StackChange,
+        vacant: &BTreeSet<ClassId>,
+        ops: &mut Vec<Op>,
+    ) {
+        let epoch = self.epoch;
+        let Some(installed) = self.stacks.get_mut(&id) else { return };
+        let fresh = change.rows.iter().filter(|(class, _)| vacant.contains(class));
+        let known = &installed.stack.rows;
+        let fresh: Vec<Element> = fresh
+            .filter(|(class, _)| !known.contains_key(class))
+            .filter_map(|(class, row)| Some(stack::element(*class, (*row)?)))
+            .collect();
+        if !fresh.is_empty() {
+            let set = installed.number.rows_id(epoch);
+            ops.push(Op::AddElements { set, elements: fresh });
+        }
+        if let Some((_, default_row)) = change.set {
+            installed.stack.default_row = default_row;
+        }
+        for (class, row) in &change.rows {
+            match row {
+                Some(row) => installed.stack.rows.insert(*class, *row),
+                None => installed.stack.rows.remove(class),
+            };
+        }
+        let number = StackNumber { direction: installed.stack.direction, number: self.next_stack };
+        self.next_stack += 1;
+        ops.extend(number.make(epoch, &installed.stack));
+        self.garbage.stacks.push(std::mem::replace(&mut installed.number, number));
+    }
+
+    fn change_rows(
+        &mut self,
+        id: StackId,
+        rows: &BTreeMap<ClassId, Option<RowId>>,
+        vacant: &BTreeSet<ClassId>,
+        ops: &mut Vec<Op>,
+    ) {
+        let Some(installed) = self.stacks.get_mut(&id) else { return };
+        let (mut gone, mut come) = (Vec::new(), Vec::new());
+        for (class, row) in rows {
+            let old = match row {
+                Some(row) => installed.stack.rows.insert(*class, *row),
+                None => installed.stack.rows.remove(class),
+            };
+            if old == *row {
+                continue;
+            }
+            let dead = row.is_none() && self.prefixes.is_vacant(*class) && !vacant.contains(class);
+            if let Some(old) = old {
+                if dead {
+                    self.garbage.classes.push((installed.number, *class, old));
+                } else {
+                    gone.push(stack::element(*class, old));
+                }
+            }
+            come.extend(row.map(|row| stack::element(*class, row)));
+        }
+        let set = || installed.number.rows_id(self.epoch);
+        if !gone.is_empty() {
+            ops.push(Op::DelElements { set: set(), elements: gone });
+        }
+        if !come.is_empty() {
+            ops.push(Op::AddElements { set: set(), elements: come });
+        }
+    }
+
+    fn update_endpoints(
+        &mut self,
+        policies: &BTreeMap<&EndpointId, Option<&EndpointPolicy>>,
+        attachments: &[(EndpointId, Option<Attachment>)],
+        rebuilt: &BTreeSet<StackId>,
+        ops: &mut Vec<Op>,
+    ) {
+        let mut touched: BTreeSet<EndpointId> = BTreeSet::new();
+        for (id, policy) in policies {
+            self.endpoints.entry((*id).clone()).or_default().policy = policy.cloned();
+            touched.insert((*id).clone());
+        }
+        for (id, attachment) in attachments {
+            self.endpoints.entry(id.clone()).or_default().attachment.clone_from(attachment);
+            touched.insert(id.clone());
+        }
+        if !rebuilt.is_empty() {
+            let uses = |policy: &EndpointPolicy| {
+                policy.addresses.iter().any(|local| {
+                    rebuilt.contains(&local.ingress) || rebuilt.contains(&local.egress)
+                })
+            };
+            let users = self.endpoints.iter().filter(|(_, e)| e.policy.as_ref().is_some_and(uses));
+            touched.extend(users.map(|(id, _)| id.clone()));
+        }
+        let (mut gone, mut come): (BTreeMap<_, Vec<_>>, BTreeMap<_, Vec<_>>) = Default::default();
+        for id in touched {
+            let Some(endpoint) = self.endpoints.get(&id) else { continue };
+            let elements = self.endpoint_elements(&id, endpoint);
+            let Some(endpoint) = self.endpoints.get_mut(&id) else { continue };
+            let old = std::mem::replace(&mut endpoint.elements, elements);
+            for pair in old.iter().filter(|pair| !endpoint.elements.contains(pair)) {
+                gone.entry(pair.0).or_default().push(pair.1.clone());
+            }
+            for pair in endpoint.elements.iter().filter(|pair| !old.contains(pair)) {
+                come.entry(pair.0).or_default().push(pair.1.clone());
+            }
+            if endpoint.policy.is_none() && endpoint.attachment.is_none() {
+                self.endpoints.remove(&id);
+            }
+        }
+        ops.extend(gone.into_iter().map(|(named, e)| delete(named, self.epoch, e)));
+        ops.extend(come.into_iter().map(|(named, e)| add(named, self.epoch, e)));
+    }
+
+    fn fresh_number(&mut self, direction: Direction) -> StackNumber {
+        let number = self.next_stack;
+        self.next_stack += 1;
+        StackNumber { direction, number }
+    }
+}
+
+fn sort(changes: &[Change]) -> Sorted<'_> {
+    let mut sorted = Sorted::default();
+    let mut classes: BTreeMap<IpNet, Option<ClassId>> = BTreeMap::new();
+    for change in changes {
+        match change {
+            Change::Class(prefix, class) => {
+                classes.insert(*prefix, *class);
+            }
+            Change::Outcome(id, outcome) => sorted.outcomes.push((*id, outcome.as_ref())),
+            Change::Row(id, row) => sorted.rows.push((*id, row.as_ref())),
+            Change::Stack(id, direction, row) => {
+                sorted.stacks.entry(*id).or_default().set = Some((*direction, *row));
+            }
+            Change::StackRemoved(id) => sorted.stacks.entry(*id).or_default().removed = true,
+            Change::StackRow(id, class, row) => {
+                sorted.stacks.entry(*id).or_default().rows.insert(*class, *row);
+            }
+            Change::Endpoint(id, policy) => {
+                sorted.endpoints.insert(id, policy.as_ref());
+            }
+        }
+    }
+    sorted.classes = classes.into_iter().collect();
+    sorted
+}

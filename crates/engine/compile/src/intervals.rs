@@ -1,0 +1,194 @@
+//! Port ranges: a map of disjoint intervals, each with a chain and a map of its own.
+//!
+//! The kernel's interval maps must be disjoint, so the ranges of all rows are cut at each other's
+//! ends. A packet's port picks the interval, the interval's map has the rows that cover it. An
+//! interval that is cut gets chains of fresh numbers; the old one stays until it is collected.
+
+use std::collections::BTreeMap;
+
+use ocicat_node::{PortRange, Protocol};
+use ocicat_program::nft::build::{self, L4PROTO, PRIORITY};
+use ocicat_program::nft::{Chain, Element, KeyType, MetaKey, Op, Rule, Set, SetId, Value, Verdict};
+
+use crate::cells::RangeCell;
+use crate::layout::{Epoch, Named};
+
+type Covered = BTreeMap<(Value, Protocol), Value>;
+
+#[derive(Debug, Clone)]
+struct Interval {
+    last: u16,
+    number: u32,
+    rows: Covered,
+}
+
+/// The intervals in force, by their first port.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Intervals {
+    by_first: BTreeMap<u16, Interval>,
+    next_number: u32,
+}
+
+impl Intervals {
+    /// Adds ranges of rows. Intervals that were replaced are put into `retired` by number.
+    pub(crate) fn add(
+        &mut self,
+        epoch: Epoch,
+        cells: &[RangeCell],
+        ops: &mut Vec<Op>,
+        retired: &mut Vec<u32>,
+    ) {
+        for cell in cells {
+            self.cut(epoch, cell.ports, ops, retired);
+            for (number, interval) in self.covering(cell.ports) {
+                let element = row_element(&cell.row, cell.protocol, &cell.outcome);
+                ops.push(Op::AddElements { set: rows_id(epoch, number), elements: vec![element] });
+                interval.rows.insert((cell.row.clone(), cell.protocol), cell.outcome.clone());
+            }
+        }
+    }
+
+    /// Takes the ranges of rows away; intervals that no row covers go too.
+    pub(crate) fn remove(&mut self, epoch: Epoch, cells: &[RangeCell], ops: &mut Vec<Op>) {
+        for cell in cells {
+            let mut empty = Vec::new();
+            for (number, interval) in self.covering(cell.ports) {
+                if interval.rows.remove(&(cell.row.clone(), cell.protocol)).is_some() {
+                    let element = row_element(&cell.row, cell.protocol, &cell.outcome);
+                    ops.push(Op::DelElements { set: rows_id(epoch, number), elements: vec![element] });
+                }
+                if interval.rows.is_empty() {
+                    empty.push(number);
+                }
+            }
+            let gone: Vec<u16> = (self.by_first.iter())
+                .filter(|(_, interval)| empty.contains(&interval.number))
+                .map(|(first, _)| *first)
+                .collect();
+            for first in gone {
+                if let Some(interval) = self.by_first.remove(&first) {
+                    let element = port_element(epoch, first, &interval);
+                    ops.push(Op::DelElements { set: intervals_id(epoch), elements: vec![element] });
+                    ops.extend(drop_chain(epoch, interval.number));
+                }
+            }
+        }
+    }
+
+    /// The operations that make all of it in another epoch.
+    pub(crate) fn program(&self, epoch: Epoch) -> Vec<Op> {
+        let mut ops = Vec::new();
+        for (first, interval) in &self.by_first {
+            make(epoch, *first, interval, &mut ops);
+        }
+        ops
+    }
+
+    fn covering(&mut self, ports: PortRange) -> impl Iterator<Item = (u32, &mut Interval)> {
+        self.by_first
+            .range_mut(ports.first..=ports.last)
+            .map(|(_, interval)| (interval.number, interval))
+    }
+
+    /// Afterwards every port of the range is in an interval that lies inside the range.
+    fn cut(&mut self, epoch: Epoch, ports: PortRange, ops: &mut Vec<Op>, retired: &mut Vec<u32>) {
+        self.split_at(epoch, ports.first, ops, retired);
+        if let Some(after) = ports.last.checked_add(1) {
+            self.split_at(epoch, after, ops, retired);
+        }
+        let mut from = u32::from(ports.first);
+        let present: Vec<(u16, u16)> = (self.by_first.range(ports.first..=ports.last))
+            .map(|(first, interval)| (*first, interval.last))
+            .collect();
+        for (first, last) in present {
+            self.fill(epoch, from, u32::from(first), ops);
+            from = u32::from(last) + 1;
+        }
+        self.fill(epoch, from, u32::from(ports.last) + 1, ops);
+    }
+
+    /// A new interval for the ports from `from` up to but not including `until`.
+    fn fill(&mut self, epoch: Epoch, from: u32, until: u32, ops: &mut Vec<Op>) {
+        let (Ok(first), Some(Ok(last))) =
+            (u16::try_from(from), until.checked_sub(1).map(u16::try_from))
+        else {
+            return;
+        };
+        if first <= last && from < until {
+            self.insert(epoch, first, last, Covered::new(), ops);
+        }
+    }
+
+    fn split_at(&mut self, epoch: Epoch, port: u16, ops: &mut Vec<Op>, retired: &mut Vec<u32>) {
+        let Some((&first, interval)) = self.by_first.range(..port).next_back() else {
+            return;
+        };
+        if interval.last < port {
+            return;
+        }
+        let old = interval.clone();
+        self.by_first.remove(&first);
+        let element = port_element(epoch, first, &old);
+        ops.push(Op::DelElements { set: intervals_id(epoch), elements: vec![element] });
+        retired.push(old.number);
+        self.insert(epoch, first, port - 1, old.rows.clone(), ops);
+        self.insert(epoch, port, old.last, old.rows, ops);
+    }
+
+    fn insert(&mut self, epoch: Epoch, first: u16, last: u16, rows: Covered, ops: &mut Vec<Op>) {
+        let interval = Interval { last, number: self.next_number, rows };
+        self.next_number += 1;
+        make(epoch, first, &interval, ops);
+        self.by_first.insert(first, interval);
+    }
+}
+
+/// Deletes the chain and map of an interval that no port picks any more.
+pub(crate) fn drop_chain(epoch: Epoch, number: u32) -> [Op; 3] {
+    let chain = epoch.numbered("interval", number);
+    [
+        Op::FlushChain(chain.clone()),
+        Op::DelChain(chain),
+        Op::DelSet(epoch.numbered("interval_rows", number)),
+    ]
+}
+
+fn make(epoch: Epoch, first: u16, interval: &Interval, ops: &mut Vec<Op>) {
+    let chain = epoch.numbered("interval", interval.number);
+    let set = rows_set(epoch, interval.number);
+    let id = set.id();
+    let look_up = build::meta_set_map(MetaKey::Priority, &[PRIORITY, L4PROTO], &set.name);
+    let elements: Vec<Element> = (interval.rows.iter())
+        .map(|((row, protocol), outcome)| row_element(row, *protocol, outcome))
+        .collect();
+    ops.push(Op::AddSet(set));
+    if !elements.is_empty() {
+        ops.push(Op::AddElements { set: id, elements });
+    }
+    ops.push(Op::AddChain(Chain::regular(&chain)));
+    ops.push(Op::AddRule(Rule::new(&chain).with(look_up)));
+    let element = port_element(epoch, first, interval);
+    ops.push(Op::AddElements { set: intervals_id(epoch), elements: vec![element] });
+}
+
+fn rows_set(epoch: Epoch, number: u32) -> Set {
+    let name = epoch.numbered("interval_rows", number);
+    Set::map(&name, [KeyType::ClassId, KeyType::InetProto], KeyType::ClassId)
+}
+
+fn rows_id(epoch: Epoch, number: u32) -> SetId {
+    rows_set(epoch, number).id()
+}
+
+fn intervals_id(epoch: Epoch) -> SetId {
+    crate::skeleton::set(Named::Interval, epoch).id()
+}
+
+fn row_element(row: &Value, protocol: Protocol, outcome: &Value) -> Element {
+    Element::new([row.clone(), Value::InetProto(protocol.0)]).value(outcome.clone())
+}
+
+fn port_element(epoch: Epoch, first: u16, interval: &Interval) -> Element {
+    Element::range(Value::InetService(first), Value::InetService(interval.last))
+        .verdict(Verdict::Jump(epoch.numbered("interval", interval.number)))
+}
