@@ -1,10 +1,11 @@
 //! The checks of the house.
 //!
 //! `cargo xtask check` runs them all and ends with a line that counts them; `cargo xtask check NAME`
-//! runs one. A check prints what it found, with file and line, and what to do about it.
+//! runs one. `cargo xtask test` runs the checks and all tests. A check prints what it found, with file and line, and what to do about it.
 
 mod directions;
 mod lengths;
+mod suite;
 mod tidy;
 mod tool;
 
@@ -34,12 +35,12 @@ fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let chosen: Vec<&Check> = match words[..] {
-        ["check"] => CHECKS.iter().collect(),
+        ["check" | "test"] => CHECKS.iter().collect(),
         ["check", name] => CHECKS.iter().filter(|check| check.name == name).collect(),
         _ => Vec::new(),
     };
     if chosen.is_empty() {
-        eprintln!("usage: cargo xtask check [NAME]\n");
+        eprintln!("usage: cargo xtask check [NAME]\n       cargo xtask test\n");
         for check in &CHECKS {
             eprintln!("  {:<12} {}", check.name, check.about);
         }
@@ -55,6 +56,9 @@ fn main() -> ExitCode {
             println!("  {finding}");
         }
         if findings.is_empty() { passed += 1 } else { failed += 1 }
+    }
+    if words == ["test"] {
+        return suite::run(&root, (passed, failed));
     }
     println!("{passed} passed, {failed} failed");
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }

@@ -1,5 +1,6 @@
 //! The state of the program in force, and the operations that change it.
 
+mod drift;
 mod garbage;
 mod update;
 
@@ -9,8 +10,8 @@ use std::sync::Arc;
 
 use ocicat_flow::{Outcome, Verdict as FlowVerdict};
 use ocicat_node::{
-    Attachment, ClassId, EndpointId, EndpointPolicy, NodeState, OutcomeId, Row, RowId,
-    ServiceMatch, Stack, StackId,
+    Attachment, ClassId, EndpointId, EndpointPolicy, OutcomeId, Row, RowId, ServiceMatch, Stack,
+    StackId,
 };
 use ocicat_program::nft::{Element, Op, Ruleset, Transaction, Value, Verdict};
 
@@ -81,33 +82,6 @@ impl Compiler {
             largest_id: 0,
             garbage: Garbage::default(),
         }
-    }
-
-    /// Forgets everything and takes this state as what shall be in force. [`Compiler::install`]
-    /// then brings it to the kernel.
-    pub fn load(&mut self, state: &NodeState, attachments: &BTreeMap<EndpointId, Attachment>) {
-        *self = Self { epoch: self.epoch, ..Self::new(self.config.clone()) };
-        let mut changes = Vec::new();
-        let outcomes = state.outcomes.iter();
-        changes.extend(outcomes.map(|(id, o)| ocicat_node::Change::Outcome(*id, Some(o.clone()))));
-        let rows = state.rows.iter();
-        changes.extend(rows.map(|(id, row)| ocicat_node::Change::Row(*id, Some(row.clone()))));
-        for (id, stack) in &state.stacks {
-            changes.push(ocicat_node::Change::Stack(*id, stack.direction, stack.default_row));
-            let rows = stack.rows.iter();
-            changes.extend(rows.map(|(c, r)| ocicat_node::Change::StackRow(*id, *c, Some(*r))));
-        }
-        let classes = state.classes.iter();
-        changes.extend(classes.map(|(p, class)| ocicat_node::Change::Class(*p, Some(*class))));
-        let endpoints = state.endpoints.iter();
-        changes.extend(
-            endpoints.map(|(id, e)| ocicat_node::Change::Endpoint(id.clone(), Some(e.clone()))),
-        );
-        let attached: Vec<_> =
-            attachments.iter().map(|(id, a)| (id.clone(), Some(a.clone()))).collect();
-        // The operations are those of an update; installing writes them anew.
-        let _ = self.update(&changes, &attached);
-        self.garbage = Garbage::default();
     }
 
     /// The transaction that puts the whole program beside the one in force and turns over to it.
@@ -225,6 +199,18 @@ impl Compiler {
     #[must_use]
     pub fn class_of(&self, address: IpAddr) -> Option<ClassId> {
         self.prefixes.class_of(address)
+    }
+
+    /// Whether the prefix has a class of its own.
+    #[must_use]
+    pub fn knows(&self, prefix: &ipnet::IpNet) -> bool {
+        self.prefixes.get(prefix).is_some()
+    }
+
+    /// A map or set of the epoch in force.
+    #[must_use]
+    pub fn set(&self, named: Named) -> ocicat_program::nft::Set {
+        skeleton::set(named, self.epoch)
     }
 
     /// What the program in force says of a packet at a stack.

@@ -1,0 +1,281 @@
+//! The core: one thread that owns the calculation and the kernel of this host.
+//!
+//! ```text
+//!   feed, CNI, tools ──► inbox (4,096 messages) ──► engine ──► compiler ──► nftables, links, routes
+//!                                                                  └──► reports to the status task
+//! ```
+//!
+//! Messages that wait are taken together, so that a burst of changes becomes one calculation and one
+//! kernel transaction. Until every kind has been listed once, nothing is written to the kernel.
+
+mod connections;
+mod kernel;
+mod plumbing;
+mod report;
+mod routes;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use ocicat_api::{Kind, Object, ObjectKey, Problem};
+use ocicat_compile::Compiler;
+use ocicat_flow::Outcome;
+use ocicat_kernel::attach::Host;
+use ocicat_kernel::conntrack::Conntrack;
+use ocicat_kernel::rtnl::Rtnl;
+use ocicat_node::{EndpointId, OutcomeId};
+use ocicat_policy::{Engine, Locality};
+use ocicat_routing::Topology;
+use serde_json::Value;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::config::Config;
+use crate::feed;
+use crate::record::{Record, Records};
+
+pub use report::{Metrics, Report};
+
+/// Messages that wait for the core; senders wait when it is full.
+pub const INBOX: usize = 4096;
+/// Messages taken together at most.
+const BATCH: usize = 4096;
+/// How long what a commit replaced stays in the kernel at least; then a grace period is awaited.
+const COLLECT_AFTER: Duration = Duration::from_millis(50);
+/// The second walk over the connections, for those confirmed during a commit.
+const SECOND_WALK: Duration = Duration::from_millis(300);
+/// How often the kernel's state is compared with ours.
+const AUDIT_EVERY: Duration = Duration::from_secs(60);
+
+/// What the core may be told or asked.
+#[derive(Debug)]
+pub enum Message {
+    Upsert(Box<Object>, Vec<Problem>),
+    Remove(ObjectKey),
+    /// A kind's list is complete.
+    Listed(Kind),
+    Attach(Attach, oneshot::Sender<Result<(), String>>),
+    /// By host-side interface. The answer is the record, if there was one.
+    Detach(String, oneshot::Sender<Result<Option<Record>, String>>),
+    /// By host-side interface. The answer is the differences from what ADD made.
+    Check(String, oneshot::Sender<Result<Vec<String>, String>>),
+    Status(oneshot::Sender<Value>),
+    Unknown(Vec<IpAddr>, oneshot::Sender<Vec<IpAddr>>),
+    Metrics(oneshot::Sender<report::Metrics>),
+}
+
+/// A workload to be joined to this host.
+#[derive(Debug)]
+pub struct Attach {
+    pub record: Record,
+    /// The workload's object, read a moment ago.
+    pub object: Box<Object>,
+}
+
+/// Outcomes by number, for those who read the kernel's messages.
+pub type Outcomes = Arc<Mutex<BTreeMap<OutcomeId, Arc<Outcome>>>>;
+
+/// The state of the thread.
+pub struct Core {
+    config: Config,
+    engine: Engine,
+    compiler: Compiler,
+    nft: ocicat_nft::Connection,
+    host: Host,
+    rtnl: Rtnl,
+    conntrack: Conntrack,
+    records: Records,
+    topology: Topology,
+    /// Which addresses of an endpoint need routes of their own.
+    stray_owners: BTreeMap<ObjectKey, Vec<IpAddr>>,
+    routes: BTreeSet<ocicat_node::Route>,
+    routes_changed: bool,
+    /// Kinds whose first list is not complete.
+    missing: BTreeSet<Kind>,
+    /// Attach and detach requests that came before the first sync.
+    early: Vec<Message>,
+    in_force: bool,
+    commits: u64,
+    collect_at: Option<Instant>,
+    walks: Vec<Instant>,
+    audit_at: Instant,
+    problems: BTreeMap<ObjectKey, Vec<Problem>>,
+    versions: BTreeMap<ObjectKey, Arc<str>>,
+    outcomes: Outcomes,
+    counted: report::Counted,
+    reports: watch::Sender<Report>,
+    failure: Option<String>,
+}
+
+impl Core {
+    /// Opens the kernel in the network namespace of the calling thread, and reads the records.
+    ///
+    /// # Errors
+    /// If a socket cannot be had or the records cannot be read.
+    pub fn open(
+        config: Config,
+        outcomes: Outcomes,
+        reports: watch::Sender<Report>,
+    ) -> anyhow::Result<Self> {
+        let records = Records::open(&config.state_dir)?;
+        let mut engine = Engine::new(Locality::Node(config.node.as_str().into()));
+        for record in records.all() {
+            let key = record.workload.key();
+            engine.set_addresses(&key, record.addresses.clone());
+            engine.set_local(&key, ocicat_policy::Place::Local);
+        }
+        Ok(Self {
+            engine,
+            compiler: Compiler::new(config.program.clone()),
+            nft: ocicat_nft::Connection::open()?,
+            host: Host::open()?,
+            rtnl: Rtnl::open()?,
+            conntrack: Conntrack::open()?,
+            records,
+            topology: Topology::default(),
+            stray_owners: BTreeMap::new(),
+            routes: BTreeSet::new(),
+            routes_changed: true,
+            missing: feed::KINDS.into_iter().collect(),
+            early: Vec::new(),
+            in_force: false,
+            commits: 0,
+            collect_at: None,
+            walks: Vec::new(),
+            audit_at: Instant::now() + AUDIT_EVERY,
+            problems: BTreeMap::new(),
+            versions: BTreeMap::new(),
+            outcomes,
+            counted: report::Counted::default(),
+            reports,
+            failure: None,
+            config,
+        })
+    }
+
+    /// Works until every sender is gone. What is in force stays in force.
+    pub async fn run(mut self, mut inbox: mpsc::Receiver<Message>) {
+        loop {
+            let wait = self.next_deadline().saturating_duration_since(Instant::now());
+            let mut batch = Vec::new();
+            match tokio::time::timeout(wait, inbox.recv_many(&mut batch, BATCH)).await {
+                Ok(0) => return,
+                Ok(_) => self.take(batch),
+                Err(_) => {}
+            }
+            self.keep_house();
+        }
+    }
+
+    fn take(&mut self, batch: Vec<Message>) {
+        let mut dirty = false;
+        let (mut attaching, mut detaching) = (Vec::new(), Vec::new());
+        for message in batch {
+            match message {
+                Message::Upsert(object, problems) => {
+                    self.upsert(*object, problems);
+                    dirty = true;
+                }
+                Message::Remove(key) => {
+                    self.remove(&key);
+                    dirty = true;
+                }
+                Message::Listed(kind) => {
+                    self.missing.remove(&kind);
+                    dirty = true;
+                }
+                Message::Attach(..) | Message::Detach(..) if !self.in_force => {
+                    self.early.push(message);
+                }
+                Message::Attach(attach, reply) => {
+                    self.detach_all(std::mem::take(&mut detaching));
+                    attaching.push((attach, reply));
+                }
+                Message::Detach(interface, reply) => {
+                    self.attach_all(std::mem::take(&mut attaching));
+                    detaching.push((interface, reply));
+                }
+                Message::Check(interface, reply) => {
+                    let _ = reply.send(self.check(&interface).map_err(|e| format!("{e:#}")));
+                }
+                Message::Status(reply) => {
+                    let _ = reply.send(self.status());
+                }
+                Message::Unknown(addresses, reply) => {
+                    let _ = reply.send(self.unknown(addresses));
+                }
+                Message::Metrics(reply) => {
+                    let _ = reply.send(self.metrics());
+                }
+            }
+        }
+        if dirty && self.missing.is_empty() {
+            self.bring_into_force(&[]);
+        }
+        self.detach_all(detaching);
+        self.attach_all(attaching);
+        if self.in_force && !self.early.is_empty() {
+            let early = std::mem::take(&mut self.early);
+            self.take(early);
+        }
+    }
+
+    fn upsert(&mut self, object: Object, problems: Vec<Problem>) {
+        let key = object.key();
+        self.note_topology(&object);
+        if report::is_policy(key.kind) {
+            if problems.is_empty() {
+                self.problems.remove(&key);
+            } else {
+                for problem in &problems {
+                    tracing::error!(object = %key, field = problem.field, "{}", problem.message);
+                }
+                self.problems.insert(key.clone(), problems);
+            }
+            let version = object.metadata().resource_version.clone();
+            self.versions.insert(key, version.unwrap_or_default());
+        }
+        self.engine.upsert(object);
+    }
+
+    fn remove(&mut self, key: &ObjectKey) {
+        self.forget_topology(key);
+        self.problems.remove(key);
+        self.versions.remove(key);
+        self.engine.remove(key);
+    }
+
+    /// What waits for its time.
+    fn keep_house(&mut self) {
+        let now = Instant::now();
+        if self.collect_at.is_some_and(|at| at <= now) {
+            self.collect();
+        }
+        if self.walks.iter().any(|at| *at <= now) {
+            self.walks.retain(|at| *at > now);
+            self.judge_connections();
+        }
+        if self.audit_at <= now {
+            self.audit_at = now + AUDIT_EVERY;
+            if self.in_force {
+                self.audit();
+            }
+        }
+        if self.failure.is_some() && self.missing.is_empty() {
+            std::thread::sleep(Duration::from_millis(100));
+            self.bring_into_force(&[]);
+        }
+    }
+
+    fn next_deadline(&self) -> Instant {
+        let retry = self.failure.as_ref().map(|_| Instant::now() + Duration::from_secs(1));
+        let times = self.walks.iter().copied().chain(self.collect_at).chain(retry);
+        times.chain([self.audit_at]).min().unwrap_or(self.audit_at)
+    }
+}
+
+/// The name of an endpoint in `NodeState`.
+fn endpoint_id(key: &ObjectKey) -> EndpointId {
+    ocicat_policy::endpoint_id(key)
+}

@@ -1,0 +1,127 @@
+//! The calculation's results, into the kernel.
+
+use std::time::Instant;
+
+use anyhow::Context;
+use ocicat_compile::TABLE;
+use ocicat_node::{Attachment, EndpointId};
+use ocicat_program::nft::{Ruleset, TableId, Transaction};
+
+use super::{COLLECT_AFTER, Core, SECOND_WALK};
+
+/// Changed attachments; `None` for those that are gone.
+pub(super) type Attachments = [(EndpointId, Option<Attachment>)];
+
+impl Core {
+    /// Calculates, programs and reports. A transaction that the kernel refuses is followed by a
+    /// new program beside the one in force; if that fails too, what is in force stays, and it is
+    /// tried again every second.
+    pub(super) fn bring_into_force(&mut self, attachments: &Attachments) {
+        match self.try_bring_into_force(attachments) {
+            Ok(()) => self.failure = None,
+            Err(error) => {
+                tracing::error!("the kernel keeps its last program: {error:#}");
+                self.failure = Some(format!("{error:#}"));
+            }
+        }
+        self.report();
+    }
+
+    fn try_bring_into_force(&mut self, attachments: &Attachments) -> anyhow::Result<()> {
+        let commit = self.engine.commit();
+        let ops = self.compiler.update(&commit.delta, attachments);
+        self.publish_outcomes(&commit.delta);
+        if !self.in_force || self.failure.is_some() {
+            self.install()?;
+        } else if !ops.is_empty() {
+            let transaction = Transaction { table: TableId::inet(TABLE), ops };
+            if let Err(error) = self.nft.commit(&transaction) {
+                tracing::error!("the kernel refused a change; installing anew: {error}");
+                self.install()?;
+            }
+        } else {
+            return self.sync_routes();
+        }
+        self.commits += 1;
+        let now = Instant::now();
+        if self.compiler.has_garbage() {
+            self.collect_at.get_or_insert(now + COLLECT_AFTER);
+        }
+        self.walks = vec![now, now + SECOND_WALK];
+        self.sync_routes()
+    }
+
+    /// Puts the whole program beside the one in force, turns over to it, and removes the other.
+    pub(super) fn install(&mut self) -> anyhow::Result<()> {
+        if !self.in_force {
+            ocicat_kernel::sysctl::enable_forwarding()?;
+            let attachments: Vec<_> = self.attachments().map(|(id, a)| (id, Some(a))).collect();
+            // The operations are those of a change; installing writes the whole.
+            let _ = self.compiler.update(&[], &attachments);
+        }
+        self.count_before_removal();
+        let found = self.dump()?;
+        let transaction = self.compiler.install(found.as_ref());
+        self.nft.commit(&transaction).context("installing the program")?;
+        self.in_force = true;
+        self.counted.restart();
+        ocicat_kernel::grace::wait();
+        if let Some(found) = self.dump()? {
+            let sweep = self.compiler.sweep(&found);
+            if !sweep.ops.is_empty() {
+                self.nft.commit(&sweep).context("removing the former program")?;
+            }
+        }
+        let [prefixes, stacks, rows, cells] = self.compiler.size();
+        let epoch = self.compiler.epoch();
+        tracing::info!(%epoch, prefixes, stacks, rows, cells, "policy is in force");
+        Ok(())
+    }
+
+    /// Removes what the last commits took out of use.
+    pub(super) fn collect(&mut self) {
+        self.collect_at = None;
+        if !self.in_force || !self.compiler.has_garbage() {
+            return;
+        }
+        self.count_before_removal();
+        ocicat_kernel::grace::wait();
+        let ops = self.compiler.collect();
+        let transaction = Transaction { table: TableId::inet(TABLE), ops };
+        if let Err(error) = self.nft.commit(&transaction) {
+            tracing::error!("cannot remove what is out of use; installing anew: {error}");
+            if let Err(error) = self.install() {
+                self.failure = Some(format!("{error:#}"));
+            }
+        }
+    }
+
+    /// Compares the kernel with what shall be in force, and repairs.
+    pub(super) fn audit(&mut self) {
+        self.collect();
+        let differences = match self.dump() {
+            Ok(Some(found)) => self.compiler.differences(&found),
+            Ok(None) => vec!["the table is gone".to_owned()],
+            Err(error) => {
+                tracing::warn!("cannot read the table back: {error:#}");
+                return;
+            }
+        };
+        if !differences.is_empty() {
+            for difference in differences.iter().take(10) {
+                tracing::error!(difference, "the kernel's table was changed by somebody else");
+            }
+            if let Err(error) = self.install() {
+                self.failure = Some(format!("{error:#}"));
+            }
+        }
+        self.routes_changed = true;
+        if let Err(error) = self.resync_routes() {
+            tracing::error!("routes: {error:#}");
+        }
+    }
+
+    pub(super) fn dump(&mut self) -> anyhow::Result<Option<Ruleset>> {
+        self.nft.dump_table(&TableId::inet(TABLE)).context("reading the table back")
+    }
+}

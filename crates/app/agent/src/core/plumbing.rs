@@ -1,0 +1,160 @@
+//! Attaching workloads to this host, and detaching them.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+use ocicat_kernel::attach;
+use ocicat_node::{Attachment, EndpointId};
+use tokio::sync::oneshot;
+
+use super::{Attach, Core, endpoint_id, routes};
+use crate::record::Record;
+
+type Reply = oneshot::Sender<Result<(), String>>;
+type DetachReply = oneshot::Sender<Result<Option<Record>, String>>;
+
+impl Core {
+    /// Plumbs workloads whose links are still down, brings their policy into force together, and
+    /// then switches the links on.
+    pub(super) fn attach_all(&mut self, requests: Vec<(Attach, Reply)>) {
+        if requests.is_empty() {
+            return;
+        }
+        let mut plumbed = Vec::new();
+        for (attach, reply) in requests {
+            let record = attach.record.clone();
+            match self.plumb(attach) {
+                Ok(()) => plumbed.push((record, reply)),
+                Err(error) => {
+                    let _ = reply.send(Err(format!("{error:#}")));
+                }
+            }
+        }
+        let attachments: Vec<_> = plumbed.iter().map(|(record, _)| attachment(record)).collect();
+        let attachments: Vec<_> = attachments.into_iter().map(|(id, a)| (id, Some(a))).collect();
+        self.bring_into_force(&attachments);
+        for (record, reply) in plumbed {
+            let result = self.switch_on(&record).map_err(|error| format!("{error:#}"));
+            let _ = reply.send(result);
+        }
+    }
+
+    fn plumb(&mut self, attach: Attach) -> anyhow::Result<()> {
+        let Attach { record, object } = attach;
+        if let Some(known) = self.records.get(&record.interface)
+            && known.workload != record.workload
+        {
+            bail!("container {} is attached as {:?}", record.container_id, known.workload);
+        }
+        // Connections of a former holder of these addresses are not the new workload's.
+        self.conntrack.delete_addresses(&record.addresses)?;
+        self.host.attach(&plumbing(&record))?;
+        self.records.put(record.clone())?;
+        let key = record.workload.key();
+        self.note_topology(&object);
+        self.engine.upsert(*object);
+        self.engine.set_addresses(&key, record.addresses.clone());
+        self.engine.set_local(&key, ocicat_policy::Place::Local);
+        Ok(())
+    }
+
+    fn switch_on(&mut self, record: &Record) -> anyhow::Result<()> {
+        if let Some(failure) = &self.failure {
+            bail!("policy is not in force: {failure}");
+        }
+        let (id, _) = attachment(record);
+        let judged = self.compiler.endpoints().find(|(other, ..)| **other == id);
+        let judged = judged.and_then(|(_, _, policy)| policy).context("no policy calculated")?;
+        for address in &record.addresses {
+            if !judged.addresses.iter().any(|local| local.address == *address) {
+                bail!("no policy calculated for {address}");
+            }
+        }
+        self.host.activate(&plumbing(record))?;
+        Ok(())
+    }
+
+    /// Takes links away together, which costs hardly more than one, and then policy and
+    /// connections.
+    pub(super) fn detach_all(&mut self, requests: Vec<(String, DetachReply)>) {
+        if requests.is_empty() {
+            return;
+        }
+        let errors = self.host.detach_all(requests.iter().map(|(name, _)| name.as_str()));
+        let failed = |name: &str| {
+            let about = |error: &&ocicat_kernel::Error| error.to_string().contains(name);
+            errors.iter().find(about).map(ToString::to_string)
+        };
+        let mut detached = Vec::new();
+        for (interface, reply) in requests {
+            if let Some(error) = failed(&interface) {
+                let _ = reply.send(Err(error));
+                continue;
+            }
+            let record = self.records.get(&interface).cloned();
+            if let Err(error) = self.records.remove(&interface) {
+                let _ = reply.send(Err(format!("{error:#}")));
+                continue;
+            }
+            detached.push((record, reply));
+        }
+        let mut changes = Vec::new();
+        let mut addresses = Vec::new();
+        for record in detached.iter().filter_map(|(record, _)| record.as_ref()) {
+            let key = record.workload.key();
+            addresses.extend(&record.addresses);
+            // The same workload may be attached again already, by another container.
+            if self.records.all().all(|other| other.workload != record.workload) {
+                self.engine.clear_addresses(&key);
+                self.engine.set_local(&key, ocicat_policy::Place::ByNode);
+                changes.push((endpoint_id(&key), None));
+            }
+        }
+        if !changes.is_empty() {
+            self.bring_into_force(&changes);
+        }
+        let ended = self.conntrack.delete_addresses(&addresses).map_err(|e| e.to_string());
+        for (record, reply) in detached {
+            let _ = reply.send(ended.clone().map(|_| record));
+        }
+    }
+
+    pub(super) fn check(&mut self, interface: &str) -> anyhow::Result<Vec<String>> {
+        let Some(record) = self.records.get(interface).cloned() else {
+            return Ok(vec![format!("interface {interface} is not attached")]);
+        };
+        let mut differences = self.host.check(&plumbing(&record))?;
+        let (id, _) = attachment(&record);
+        let judged = self.compiler.endpoints().find(|(other, ..)| **other == id);
+        if judged.and_then(|(_, _, policy)| policy).is_none() {
+            differences.push(format!("{id} has no policy in force"));
+        }
+        Ok(differences)
+    }
+
+    /// The attached workloads whose interfaces exist.
+    pub(super) fn attachments(&self) -> impl Iterator<Item = (EndpointId, Attachment)> {
+        self.records.all().map(attachment)
+    }
+}
+
+fn attachment(record: &Record) -> (EndpointId, Attachment) {
+    let attachment = Attachment {
+        interface: record.interface.clone(),
+        mac: record.mac,
+        addresses: record.addresses.clone(),
+    };
+    (endpoint_id(&record.workload.key()), attachment)
+}
+
+fn plumbing(record: &Record) -> attach::Attachment {
+    attach::Attachment {
+        host_interface: record.interface.clone(),
+        namespace: PathBuf::from(&record.netns),
+        interface: record.ifname.clone(),
+        mac: ocicat_kernel::Mac(record.mac),
+        addresses: record.addresses.clone(),
+        mtu: record.mtu,
+        route_protocol: routes::PROTOCOL,
+    }
+}

@@ -1,0 +1,237 @@
+//! What the core tells: its status, how policies fare, and what was counted.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+use std::sync::{Arc, PoisonError};
+
+use ipnet::IpNet;
+use ocicat_api::{Kind, ObjectKey, Problem};
+use ocicat_compile::{Named, TABLE};
+use ocicat_flow::{Decider, Outcome, RuleRef};
+use ocicat_node::{Change, OutcomeId};
+use ocicat_program::nft::{ElementKey, TableId, Value as NftValue};
+use serde_json::{Value, json};
+
+use super::Core;
+
+/// Outcomes that are remembered at most, for messages of the kernel that name them.
+const OUTCOMES_REMEMBERED: usize = 200_000;
+
+/// How the policies of this host fare.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Report {
+    /// Policies that select a local endpoint or have problems.
+    pub policies: BTreeMap<ObjectKey, PolicyReport>,
+    pub ready: bool,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct PolicyReport {
+    pub tier: Arc<str>,
+    /// The policy's resource version as it was calculated.
+    pub resource_version: Arc<str>,
+    /// Local endpoints that it selects.
+    pub endpoints: usize,
+    /// Field and message. If there are any, the policy is enforced as far as it is understood
+    /// and fails closed for the rest.
+    pub problems: Vec<(String, String)>,
+}
+
+/// What was counted since the agent started.
+#[derive(Debug, Clone, Default)]
+pub struct Metrics {
+    /// Packets that a rule, or the end of a tier, decided: new flows for what allows, all packets
+    /// for what denies.
+    pub deciders: BTreeMap<(String, &'static str), u64>,
+    /// Packets that Pass and Log rules matched.
+    pub passed: BTreeMap<String, u64>,
+    pub logged: BTreeMap<String, u64>,
+    /// Prefixes, stacks, rows and cells in force.
+    pub size: [usize; 4],
+    pub endpoints: usize,
+    pub commits: u64,
+    pub ready: bool,
+}
+
+/// Counts of outcomes whose elements are gone, and of those that stand.
+#[derive(Debug, Default)]
+pub(super) struct Counted {
+    /// By outcome's text, because numbers are not kept over a restart of the program.
+    total: HashMap<OutcomeId, (Arc<Outcome>, u64)>,
+    /// What the elements that stand showed when they were last read.
+    seen: HashMap<OutcomeId, u64>,
+}
+
+impl Counted {
+    /// New elements count from 0.
+    pub(super) fn restart(&mut self) {
+        self.seen.clear();
+    }
+
+    fn note(&mut self, id: OutcomeId, outcome: &Arc<Outcome>, packets: u64) {
+        let seen = self.seen.insert(id, packets).unwrap_or(0);
+        let total = self.total.entry(id).or_insert_with(|| (Arc::clone(outcome), 0));
+        total.1 += packets.saturating_sub(seen);
+    }
+}
+
+pub(super) fn is_policy(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::NetworkPolicy
+            | Kind::CalicoNetworkPolicy
+            | Kind::GlobalNetworkPolicy
+            | Kind::Tier
+            | Kind::NetworkSet
+            | Kind::GlobalNetworkSet
+            | Kind::Profile
+    )
+}
+
+impl Core {
+    pub(super) fn status(&self) -> Value {
+        let [prefixes, stacks, rows, cells] = self.compiler.size();
+        let endpoints: Vec<Value> = self
+            .compiler
+            .endpoints()
+            .map(|(id, attachment, policy)| {
+                json!({
+                    "endpoint": id,
+                    "interface": attachment.interface,
+                    "addresses": attachment.addresses,
+                    "policyInForce": policy.is_some(),
+                })
+            })
+            .collect();
+        let missing: Vec<String> = self.missing.iter().map(ToString::to_string).collect();
+        json!({
+            "node": self.config.node,
+            "ready": self.in_force && self.failure.is_none(),
+            "waitingFor": missing,
+            "failure": self.failure,
+            "commits": self.commits,
+            "prefixes": prefixes,
+            "stacks": stacks,
+            "rows": rows,
+            "cells": cells,
+            "endpoints": endpoints,
+        })
+    }
+
+    /// The addresses that no element of the class map names by themselves.
+    pub(super) fn unknown(&self, addresses: Vec<IpAddr>) -> Vec<IpAddr> {
+        let known = |address: &IpAddr| self.compiler.knows(&IpNet::from(*address));
+        addresses.into_iter().filter(|address| !self.in_force || !known(address)).collect()
+    }
+
+    /// Tells the status task how policies fare now.
+    pub(super) fn report(&mut self) {
+        let mut policies = BTreeMap::new();
+        for report in self.engine.reports() {
+            let problems = self.problems.get(&report.key);
+            let listed = problems.into_iter().flatten().map(text_of);
+            let problems: Vec<_> =
+                listed.chain(report.problems.iter().map(|p| (String::new(), p.clone()))).collect();
+            if report.endpoints == 0 && problems.is_empty() {
+                continue;
+            }
+            let resource_version = self.versions.get(&report.key).cloned().unwrap_or_default();
+            policies.insert(report.key, PolicyReport {
+                tier: report.tier,
+                resource_version,
+                endpoints: report.endpoints,
+                problems,
+            });
+        }
+        for (key, problems) in &self.problems {
+            policies.entry(key.clone()).or_insert_with(|| PolicyReport {
+                tier: Arc::default(),
+                resource_version: self.versions.get(key).cloned().unwrap_or_default(),
+                endpoints: 0,
+                problems: problems.iter().map(text_of).collect(),
+            });
+        }
+        let report = Report { policies, ready: self.in_force && self.failure.is_none() };
+        self.reports.send_if_modified(|known| {
+            let changed = *known != report;
+            *known = report;
+            changed
+        });
+    }
+
+    /// New outcomes, for the reader of denied packets.
+    pub(super) fn publish_outcomes(&self, delta: &[Change]) {
+        let mut outcomes = self.outcomes.lock().unwrap_or_else(PoisonError::into_inner);
+        for change in delta {
+            if let Change::Outcome(id, Some(outcome)) = change {
+                outcomes.insert(*id, Arc::clone(outcome));
+            }
+        }
+        while outcomes.len() > OUTCOMES_REMEMBERED {
+            outcomes.pop_first();
+        }
+    }
+
+    pub(super) fn metrics(&mut self) -> Metrics {
+        self.count_before_removal();
+        let mut metrics = Metrics {
+            size: self.compiler.size(),
+            endpoints: self.compiler.endpoints().count(),
+            commits: self.commits,
+            ready: self.in_force && self.failure.is_none(),
+            ..Metrics::default()
+        };
+        for (outcome, packets) in self.counted.total.values() {
+            let verdict = match outcome.verdict {
+                ocicat_flow::Verdict::Allow => "allow",
+                ocicat_flow::Verdict::Deny => "deny",
+            };
+            let decider = decider_text(&outcome.decider);
+            *metrics.deciders.entry((decider, verdict)).or_default() += packets;
+            for rule in &outcome.passed {
+                *metrics.passed.entry(rule.to_string()).or_default() += packets;
+            }
+            for rule in &outcome.logged {
+                *metrics.logged.entry(rule.to_string()).or_default() += packets;
+            }
+        }
+        metrics
+    }
+
+    /// Reads the counters, so that those of elements that are about to go are not lost.
+    pub(super) fn count_before_removal(&mut self) {
+        if !self.in_force {
+            return;
+        }
+        let table = TableId::inet(TABLE);
+        for named in [Named::Allow, Named::Deny] {
+            let set = self.compiler.set(named);
+            let counters = match self.nft.counters(&table, &set) {
+                Ok(counters) => counters,
+                Err(error) => {
+                    tracing::warn!(%error, "cannot read counters");
+                    continue;
+                }
+            };
+            for (key, counter) in counters {
+                let ElementKey::Exact(key) = key else { continue };
+                let [NftValue::ClassId(number)] = key.0[..] else { continue };
+                let Some(id) = ocicat_compile::outcome_of(number) else { continue };
+                if let Some(outcome) = self.compiler.outcome(id) {
+                    self.counted.note(id, outcome, counter.packets);
+                }
+            }
+        }
+    }
+}
+
+fn text_of(problem: &Problem) -> (String, String) {
+    (problem.field.clone(), problem.message.clone())
+}
+
+fn decider_text(decider: &Decider) -> String {
+    match decider {
+        Decider::Rule(rule) | Decider::Undetermined(rule) => RuleRef::to_string(rule),
+        other => other.to_string(),
+    }
+}

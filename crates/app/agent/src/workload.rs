@@ -1,0 +1,316 @@
+//! CNI operations: addresses from IPAM, plumbing and policy by the core, and the word to others.
+//!
+//! ```text
+//!   ADD: read the object ─► assign addresses ─► core: plumb, policy in force, link up ─► annotate
+//!   DEL: core: link down, policy gone, connections ended ─► release addresses ─► annotate
+//! ```
+//!
+//! ADD returns when the workload's policy and route are in force on this host. If a step fails, the
+//! steps before it are undone. DEL goes on after a failure and reports all of them.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use ocicat_api::{Kind, Object};
+use ocicat_client::{Client, Name};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::addresses::Addresses;
+use crate::core::{Attach, Message};
+use crate::record::{Record, Workload};
+
+/// The annotation that asks for certain addresses: a JSON list of strings.
+const WANTED: &str = "cni.projectcalico.org/ipAddrs";
+/// The annotations by which other hosts learn the addresses of a Pod.
+const GIVEN: &str = "cni.projectcalico.org/podIPs";
+const GIVEN_FIRST: &str = "cni.projectcalico.org/podIP";
+
+/// A call of the CNI plugin (CNI specification 1.1, section 2).
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CniRequest {
+    command: Command,
+    container_id: String,
+    #[serde(default)]
+    netns: PathBuf,
+    ifname: String,
+    #[serde(default)]
+    args: std::collections::BTreeMap<String, String>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+enum Command {
+    Add,
+    Del,
+    Check,
+}
+
+/// An error as CNI reports it.
+#[derive(Debug, Clone, Serialize)]
+pub struct Failure {
+    /// CNI specification 1.1, section 5: 4 bad variables, 5 I/O, 7 bad configuration, 11 try
+    /// again later; from 100 on our own: 100 no such workload, 101 no address, 102 plumbing or
+    /// policy, 103 CHECK found a difference.
+    code: u32,
+    msg: String,
+    details: String,
+}
+
+impl Failure {
+    fn new(code: u32, msg: &str, details: impl std::fmt::Display) -> Self {
+        Self { code, msg: msg.to_owned(), details: details.to_string() }
+    }
+
+    pub fn bad_request(details: &str) -> Self {
+        Self::new(4, "bad request", details)
+    }
+}
+
+/// What the socket may ask.
+#[derive(Debug)]
+pub struct Workloads {
+    client: Client,
+    addresses: Addresses,
+    core: mpsc::Sender<Message>,
+    mtu: u32,
+}
+
+impl Workloads {
+    pub fn new(client: Client, addresses: Addresses, core: mpsc::Sender<Message>, mtu: u32) -> Self {
+        Self { client, addresses, core, mtu }
+    }
+
+    pub async fn cni(&self, request: CniRequest) -> Result<Value, Failure> {
+        match request.command {
+            Command::Add => self.add(&request).await,
+            Command::Del => self.delete(&request).await,
+            Command::Check => self.check(&request).await,
+        }
+    }
+
+    /// What the agent knows of itself.
+    pub async fn status(&self) -> Result<Value, Failure> {
+        self.ask(Message::Status).await
+    }
+
+    /// The addresses that have no known owner on this host.
+    pub async fn unknown(&self, addresses: Vec<IpAddr>) -> Result<Value, Failure> {
+        let unknown = self.ask(|reply| Message::Unknown(addresses, reply)).await?;
+        Ok(json!({ "unknown": unknown }))
+    }
+
+    async fn add(&self, request: &CniRequest) -> Result<Value, Failure> {
+        let workload = workload(request)?;
+        let (object, wanted) = self.read(&workload).await?;
+        let handle = handle(request);
+        let addresses = self.addresses.assign(&handle, &wanted).await;
+        let addresses =
+            addresses.map_err(|error| Failure::new(101, "no address", format!("{error:#}")))?;
+        let interface =
+            ocicat_kernel::attach::interface_name(&request.container_id, &request.ifname);
+        let mac = ocicat_kernel::attach::workload_mac(&request.container_id, &request.ifname);
+        let record = Record {
+            interface,
+            container_id: request.container_id.clone(),
+            ifname: request.ifname.clone(),
+            netns: request.netns.clone(),
+            workload: workload.clone(),
+            mac: mac.0,
+            addresses: addresses.clone(),
+            mtu: self.mtu,
+        };
+        let attach = Attach { record: record.clone(), object: Box::new(object) };
+        let attached = self.ask(|reply| Message::Attach(attach, reply)).await;
+        let attached = match attached {
+            Ok(result) => result.map_err(|error| Failure::new(102, "cannot attach", error)),
+            Err(failure) => Err(failure),
+        };
+        let told = match attached {
+            Ok(()) => self.announce(&workload, &addresses).await,
+            failed => failed,
+        };
+        if let Err(failure) = told {
+            if let Err(undo) = self.delete(request).await {
+                tracing::error!(?undo, "could not undo a failed ADD");
+            }
+            return Err(failure);
+        }
+        Ok(result(&record))
+    }
+
+    async fn delete(&self, request: &CniRequest) -> Result<Value, Failure> {
+        let mut problems = Vec::new();
+        let interface =
+            ocicat_kernel::attach::interface_name(&request.container_id, &request.ifname);
+        let detached = self.ask(|reply| Message::Detach(interface, reply)).await?;
+        let record = match detached {
+            Ok(record) => record,
+            Err(error) => {
+                problems.push(error);
+                None
+            }
+        };
+        if problems.is_empty() {
+            if let Err(error) = self.addresses.release(&handle(request)).await {
+                problems.push(format!("{error:#}"));
+            }
+            if let Some(record) = record
+                && let Err(failure) = self.retract(&record).await
+            {
+                problems.push(failure.details);
+            }
+        }
+        if problems.is_empty() {
+            Ok(Value::Null)
+        } else {
+            Err(Failure::new(11, "cannot detach wholly", problems.join("; ")))
+        }
+    }
+
+    async fn check(&self, request: &CniRequest) -> Result<Value, Failure> {
+        let interface =
+            ocicat_kernel::attach::interface_name(&request.container_id, &request.ifname);
+        let found = self.ask(|reply| Message::Check(interface, reply)).await?;
+        match found {
+            Ok(differences) if differences.is_empty() => Ok(Value::Null),
+            Ok(differences) => {
+                Err(Failure::new(103, "the workload is not as ADD left it", differences.join("; ")))
+            }
+            Err(error) => Err(Failure::new(102, "cannot check", error)),
+        }
+    }
+
+    /// The object that the workload is, and the addresses it asks for.
+    async fn read(&self, workload: &Workload) -> Result<(Object, Vec<IpAddr>), Failure> {
+        let key = workload.key();
+        let name = Name { namespace: key.namespace.clone(), name: key.name.clone() };
+        let value = self.client.get(key.kind, name).await.map_err(|error| {
+            let code = if error.is_not_found() { 100 } else { 11 };
+            Failure::new(code, "cannot read the workload", error)
+        })?;
+        let decoded = ocicat_api::decode(&value);
+        let Some(object) = decoded.object else {
+            let details: Vec<String> =
+                decoded.problems.iter().map(|p| format!("{}: {}", p.field, p.message)).collect();
+            return Err(Failure::new(100, "cannot read the workload", details.join("; ")));
+        };
+        let wanted = match &object {
+            Object::WorkloadEndpoint(endpoint) => endpoint.addresses.clone(),
+            other => match other.metadata().annotations.get(WANTED) {
+                Some(text) => serde_json::from_str(text)
+                    .map_err(|error| Failure::new(7, WANTED, format!("{text}: {error}")))?,
+                None => Vec::new(),
+            },
+        };
+        Ok((object, wanted))
+    }
+
+    /// Tells the other hosts. WorkloadEndpoints carry their addresses already.
+    async fn announce(&self, workload: &Workload, addresses: &[IpAddr]) -> Result<(), Failure> {
+        let list = networks(addresses);
+        self.annotate(workload, json!(list.join(",")), json!(list.first())).await
+    }
+
+    async fn retract(&self, record: &Record) -> Result<(), Failure> {
+        let workload = &record.workload;
+        let key = workload.key();
+        let name = Name { namespace: key.namespace, name: key.name };
+        let list = networks(&record.addresses);
+        match self.client.get(key.kind, name).await {
+            // Another pod of that name may be up already, with addresses of its own.
+            Ok(pod) if pod["metadata"]["annotations"][GIVEN] != json!(list.join(",")) => Ok(()),
+            Ok(_) => self.annotate(workload, Value::Null, Value::Null).await,
+            Err(error) if error.is_not_found() => Ok(()),
+            Err(error) => Err(Failure::new(11, "cannot tell the other hosts", error)),
+        }
+    }
+
+    async fn annotate(&self, workload: &Workload, all: Value, first: Value) -> Result<(), Failure> {
+        let key = workload.key();
+        if key.kind != Kind::Pod {
+            return Ok(());
+        }
+        let name = Name { namespace: key.namespace, name: key.name };
+        let patch = json!({ "metadata": { "annotations": { GIVEN: all, GIVEN_FIRST: first } } });
+        match self.client.merge_patch(Kind::Pod, name, &patch).await {
+            Ok(_) => Ok(()),
+            Err(error) if error.is_not_found() && first.is_null() => Ok(()),
+            Err(error) => Err(Failure::new(11, "cannot tell the other hosts", error)),
+        }
+    }
+
+    async fn ask<T>(
+        &self,
+        message: impl FnOnce(oneshot::Sender<T>) -> Message,
+    ) -> Result<T, Failure> {
+        let (reply, answer) = oneshot::channel();
+        let gone = |_| Failure::new(11, "the agent is stopping", "");
+        self.core.send(message(reply)).await.map_err(|_| gone(()))?;
+        answer.await.map_err(|_| gone(()))
+    }
+}
+
+fn workload(request: &CniRequest) -> Result<Workload, Failure> {
+    let get = |name: &str| request.args.get(name).filter(|value| !value.is_empty());
+    if let Some(endpoint) = get("OCICAT_WORKLOAD_ENDPOINT") {
+        let (namespace, name) = endpoint.split_once('/').ok_or_else(|| {
+            Failure::bad_request("OCICAT_WORKLOAD_ENDPOINT: expected NAMESPACE/NAME")
+        })?;
+        let (namespace, name) = (namespace.to_owned(), name.to_owned());
+        return Ok(Workload::WorkloadEndpoint { namespace, name });
+    }
+    match (get("K8S_POD_NAMESPACE"), get("K8S_POD_NAME")) {
+        (Some(namespace), Some(name)) => {
+            Ok(Workload::Pod { namespace: namespace.clone(), name: name.clone() })
+        }
+        _ => Err(Failure::bad_request(
+            "CNI_ARGS: expected K8S_POD_NAMESPACE and K8S_POD_NAME, or OCICAT_WORKLOAD_ENDPOINT",
+        )),
+    }
+}
+
+/// The addresses as networks of one address each, as the annotations hold them.
+fn networks(addresses: &[IpAddr]) -> Vec<String> {
+    addresses.iter().map(|address| ipnet::IpNet::from(*address).to_string()).collect()
+}
+
+/// The same for each call about one interface of one container.
+fn handle(request: &CniRequest) -> String {
+    format!("cni.{}.{}", request.container_id, request.ifname)
+}
+
+/// The success result of ADD (CNI specification 1.1, section 5).
+fn result(record: &Record) -> Value {
+    let mac = |bytes: [u8; 6]| bytes.map(|byte| format!("{byte:02x}")).join(":");
+    let ips: Vec<Value> = record
+        .addresses
+        .iter()
+        .map(|address| {
+            let (length, gateway) = match address {
+                IpAddr::V4(_) => (32, ocicat_kernel::attach::GATEWAY_V4.to_string()),
+                IpAddr::V6(_) => (128, ocicat_kernel::attach::GATEWAY_V6.to_string()),
+            };
+            json!({ "interface": 1, "address": format!("{address}/{length}"), "gateway": gateway })
+        })
+        .collect();
+    let has = |v4: bool| record.addresses.iter().any(|address| address.is_ipv4() == v4);
+    let mut routes = Vec::new();
+    if has(true) {
+        routes.push(json!({ "dst": "0.0.0.0/0", "gw": ocicat_kernel::attach::GATEWAY_V4 }));
+    }
+    if has(false) {
+        routes.push(json!({ "dst": "::/0", "gw": ocicat_kernel::attach::GATEWAY_V6 }));
+    }
+    json!({
+        "interfaces": [
+            { "name": record.interface, "mac": mac(ocicat_kernel::attach::HOST_MAC.0) },
+            { "name": record.ifname, "mac": mac(record.mac), "sandbox": record.netns },
+        ],
+        "ips": ips,
+        "routes": routes,
+        "dns": {},
+    })
+}
