@@ -39,8 +39,9 @@ impl Display for Value {
         match self {
             Self::Ipv4Addr(a) => a.fmt(f),
             Self::Ipv6Addr(a) => a.fmt(f),
-            Self::EtherAddr([a, b, c, d, e, g]) => {
-                write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+            Self::EtherAddr(bytes) => {
+                let pairs = bytes.iter().map(|byte| format!("{byte:02x}"));
+                join(f, pairs, ":")
             }
             Self::EtherType(n) => write!(f, "0x{n:04x}"),
             Self::InetService(n) => n.fmt(f),
@@ -257,12 +258,8 @@ impl Display for Expression {
             Self::MetaLoad { key, to } => write!(f, "meta load {key} => reg {to}"),
             Self::MetaSet { key, from } => write!(f, "meta set {key} with reg {from}"),
             Self::CtLoad { key, direction, to } => {
-                let side = match direction {
-                    None => "",
-                    Some(CtDirection::Original) => ", dir original",
-                    Some(CtDirection::Reply) => ", dir reply",
-                };
-                write!(f, "ct load {key} => reg {to}{side}")
+                write!(f, "ct load {key} => reg {to}")?;
+                direction.map_or(Ok(()), |side| write!(f, ", dir {side}"))
             }
             Self::CtSet { key, from } => write!(f, "ct set {key} with reg {from}"),
             Self::PayloadLoad {
@@ -270,49 +267,35 @@ impl Display for Expression {
                 offset,
                 len,
                 to,
-            } => {
-                write!(
-                    f,
-                    "payload load {len}b @ {base} header + {offset} => reg {to}"
-                )
-            }
+            } => write!(
+                f,
+                "payload load {len}b @ {base} header + {offset} => reg {to}"
+            ),
             Self::Cmp { op, from, value } => write!(f, "cmp {op} reg {from} {}", hex(value)),
             Self::Range {
                 op,
                 from,
                 first,
                 last,
-            } => {
-                let op = if *op == RangeOp::Eq { "eq" } else { "neq" };
-                write!(f, "range {op} reg {from} {} {}", hex(first), hex(last))
-            }
+            } => write!(f, "range {op} reg {from} {} {}", hex(first), hex(last)),
             Self::Bitwise {
                 from,
                 to,
                 mask,
                 xor,
-            } => {
-                write!(
-                    f,
-                    "bitwise reg {to} = ( reg {from} & {} ) ^ {}",
-                    hex(mask),
-                    hex(xor)
-                )
-            }
+            } => write!(
+                f,
+                "bitwise reg {to} = ( reg {from} & {} ) ^ {}",
+                hex(mask),
+                hex(xor)
+            ),
             Self::Byteorder {
                 from,
                 to,
                 op,
                 len,
                 size,
-            } => {
-                let op = if *op == ByteorderOp::Ntoh {
-                    "ntoh"
-                } else {
-                    "hton"
-                };
-                write!(f, "byteorder reg {to} = {op}(reg {from}, {size}, {len})")
-            }
+            } => write!(f, "byteorder reg {to} = {op}(reg {from}, {size}, {len})"),
             Self::Lookup {
                 set,
                 from,
@@ -320,9 +303,7 @@ impl Display for Expression {
                 invert,
             } => {
                 write!(f, "lookup reg {from} set {set}")?;
-                if let Some(to) = to {
-                    write!(f, " dreg {to}")?;
-                }
+                to.map_or(Ok(()), |to| write!(f, " dreg {to}"))?;
                 f.write_str(if *invert { " 0x1" } else { "" })
             }
             Self::Immediate { to, value } => write!(f, "immediate reg {to} {}", hex(value)),
@@ -331,28 +312,54 @@ impl Display for Expression {
             Self::Log(log) => log.fmt(f),
             Self::Reject(reject) => reject.fmt(f),
             Self::Masquerade { flags, ports } => {
-                f.write_str("masq")?;
-                if let Some((min, max)) = ports {
-                    write!(f, " proto_min reg {min} proto_max reg {max}")?;
-                }
-                if *flags == 0 {
-                    Ok(())
-                } else {
-                    write!(f, " flags 0x{flags:x}")
-                }
+                write!(f, "masq flags 0x{flags:x}")?;
+                let range = |(min, max)| write!(f, " proto_min reg {min} proto_max reg {max}");
+                ports.map_or(Ok(()), range)
             }
             Self::Notrack => f.write_str("notrack"),
             Self::Fib { result, flags, to } => {
-                let result = match result {
-                    FibResult::Oif => "oif",
-                    FibResult::OifName => "oifname",
-                    FibResult::AddrType => "type",
-                };
                 write!(f, "fib flags 0x{flags:x} {result} => reg {to}")
             }
             Self::Other { name, data } => write!(f, "{name} {}", hex(data)),
         }?;
         f.write_str(" ]")
+    }
+}
+
+impl Display for RangeOp {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Eq => "eq",
+            Self::Neq => "neq",
+        })
+    }
+}
+
+impl Display for ByteorderOp {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ntoh => "ntoh",
+            Self::Hton => "hton",
+        })
+    }
+}
+
+impl Display for CtDirection {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Original => "original",
+            Self::Reply => "reply",
+        })
+    }
+}
+
+impl Display for FibResult {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Oif => "oif",
+            Self::OifName => "oifname",
+            Self::AddrType => "type",
+        })
     }
 }
 

@@ -345,7 +345,7 @@ pub enum Reject {
     Icmp(u8),
     /// A TCP reset; the rule must have matched TCP.
     TcpReset,
-    /// An ICMP or ICMPv6 unreachable with a code common to both: 0 no route, 1 port, 2 host,
+    /// An ICMP or `ICMPv6` unreachable with a code common to both: 0 no route, 1 port, 2 host,
     /// 3 administratively prohibited.
     Icmpx(u8),
 }

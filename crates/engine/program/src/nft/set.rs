@@ -109,8 +109,6 @@ pub enum Layout {
 
 impl Layout {
     /// The layout of a set with this key.
-    #[must_use]
-    #[allow(clippy::fn_params_excessive_bools, reason = "mirrors the field of Set")]
     pub(crate) fn of(key: &[KeyType], interval: bool) -> Self {
         match (interval, key.len()) {
             (false, _) => Self::Exact,
@@ -169,6 +167,15 @@ impl AnonymousSet {
             [key],
             values.into_iter().map(|v| Element::new(Key::from(v))),
         ))
+    }
+
+    /// The same with ranges as keys.
+    #[must_use]
+    pub fn interval(self) -> Self {
+        Self {
+            interval: true,
+            ..self
+        }
     }
 
     /// How its elements are laid out.

@@ -149,9 +149,9 @@ pub enum Value {
     IcmpType(u8),
     /// An ICMP code.
     IcmpCode(u8),
-    /// An ICMPv6 type.
+    /// An `ICMPv6` type.
     Icmpv6Type(u8),
-    /// An ICMPv6 code.
+    /// An `ICMPv6` code.
     Icmpv6Code(u8),
     /// A packet or connection mark.
     Mark(u32),
@@ -204,7 +204,7 @@ impl Value {
             | Self::Icmpv6Type(n)
             | Self::Icmpv6Code(n) => out.push(*n),
             Self::Mark(n) | Self::ClassId(n) | Self::IfaceIndex(n) => {
-                out.extend_from_slice(&n.to_ne_bytes())
+                out.extend_from_slice(&n.to_ne_bytes());
             }
             Self::IfName(name) => out.extend_from_slice(name.padded()),
             Self::Other(_, bytes) => out.extend_from_slice(bytes),
@@ -216,7 +216,7 @@ impl Value {
     pub fn write_ordered(&self, out: &mut Vec<u8>) {
         match self {
             Self::Mark(n) | Self::ClassId(n) | Self::IfaceIndex(n) => {
-                out.extend_from_slice(&n.to_be_bytes())
+                out.extend_from_slice(&n.to_be_bytes());
             }
             other => other.write(out),
         }

@@ -1,0 +1,189 @@
+//! Elements of sets.
+
+use super::{udata, udata_text};
+use crate::kernel::{attr, flag, udata as tag};
+use crate::object::{Data, Element, ElementKey, Key, Layout, Value, Verdict};
+use crate::wire::Writer;
+
+/// An upper bound for the bytes of one element: a key of 64 bytes, its end, a verdict with a chain's
+/// name of 255 bytes, a counter, user data of 256 bytes, and as much again for headers.
+pub const MAX_LEN: usize = 2048;
+
+/// Appends an element. In an interval tree that is two: where it begins, and the first key after it.
+pub fn encode(w: &mut Writer, layout: Layout, element: &Element) {
+    let (first, last) = match &element.key {
+        ElementKey::CatchAll => {
+            return one(
+                w,
+                element,
+                flag::NFT_SET_ELEM_CATCHALL,
+                None,
+                None,
+                Openness::Closed,
+            );
+        }
+        ElementKey::Exact(key) => (key, key),
+        ElementKey::Range { first, last } => (first, last),
+    };
+    match layout {
+        Layout::Exact => one(w, element, 0, Some(exact(first)), None, Openness::Closed),
+        Layout::IntervalConcat => {
+            one(
+                w,
+                element,
+                0,
+                Some(ordered(first)),
+                Some(ordered(last)),
+                Openness::Closed,
+            );
+        }
+        Layout::Interval => {
+            let end = successor(ordered(last));
+            let openness = if end.is_some() {
+                Openness::Closed
+            } else {
+                Openness::Open
+            };
+            one(w, element, 0, Some(ordered(first)), None, openness);
+            if let Some(end) = end {
+                w.nested(attr::NFTA_LIST_ELEM, |w| {
+                    w.be32(attr::NFTA_SET_ELEM_FLAGS, flag::NFT_SET_ELEM_INTERVAL_END);
+                    w.nested(attr::NFTA_SET_ELEM_KEY, |w| {
+                        w.bytes(attr::NFTA_DATA_VALUE, &end);
+                    });
+                });
+            }
+        }
+    }
+}
+
+/// Appends a verdict as `NFTA_DATA_VERDICT` holds it.
+pub fn verdict(w: &mut Writer, verdict: &Verdict) {
+    let (code, chain) = match verdict {
+        Verdict::Drop => (flag::NF_DROP, None),
+        Verdict::Accept => (flag::NF_ACCEPT, None),
+        Verdict::Continue => (flag::NFT_CONTINUE, None),
+        Verdict::Return => (flag::NFT_RETURN, None),
+        Verdict::Jump(chain) => (flag::NFT_JUMP, Some(chain)),
+        Verdict::Goto(chain) => (flag::NFT_GOTO, Some(chain)),
+        Verdict::Other(code) => (*code, None),
+    };
+    w.nested(attr::NFTA_DATA_VERDICT, |w| {
+        w.bytes(attr::NFTA_VERDICT_CODE, &code.to_be_bytes());
+        if let Some(chain) = chain {
+            w.string(attr::NFTA_VERDICT_CHAIN, chain);
+        }
+    });
+}
+
+/// Whether an interval reaches the highest key and therefore has no end.
+#[derive(Clone, Copy, PartialEq)]
+enum Openness {
+    Open,
+    Closed,
+}
+
+fn one(
+    w: &mut Writer,
+    element: &Element,
+    flags: u32,
+    key: Option<Vec<u8>>,
+    end: Option<Vec<u8>>,
+    open: Openness,
+) {
+    w.nested(attr::NFTA_LIST_ELEM, |w| {
+        if flags != 0 {
+            w.be32(attr::NFTA_SET_ELEM_FLAGS, flags);
+        }
+        if let Some(key) = key {
+            w.nested(attr::NFTA_SET_ELEM_KEY, |w| {
+                w.bytes(attr::NFTA_DATA_VALUE, &key);
+            });
+        }
+        if let Some(end) = end {
+            w.nested(attr::NFTA_SET_ELEM_KEY_END, |w| {
+                w.bytes(attr::NFTA_DATA_VALUE, &end);
+            });
+        }
+        match &element.data {
+            None => {}
+            Some(Data::Value(value)) => w.nested(attr::NFTA_SET_ELEM_DATA, |w| {
+                let mut bytes = Vec::with_capacity(16);
+                value.write(&mut bytes);
+                w.bytes(attr::NFTA_DATA_VALUE, &bytes);
+            }),
+            Some(Data::Verdict(v)) => w.nested(attr::NFTA_SET_ELEM_DATA, |w| verdict(w, v)),
+        }
+        if let Some(counter) = element.counter {
+            w.nested(attr::NFTA_SET_ELEM_EXPR, |w| {
+                super::expression::counter(w, counter);
+            });
+        }
+        let mut data = Vec::new();
+        if let Some(comment) = &element.comment {
+            udata_text(&mut data, tag::ELEM_COMMENT, comment);
+        }
+        if open == Openness::Open {
+            udata(
+                &mut data,
+                tag::ELEM_FLAGS,
+                &tag::ELEM_F_INTERVAL_OPEN.to_ne_bytes(),
+            );
+        }
+        if !data.is_empty() {
+            w.bytes(attr::NFTA_SET_ELEM_USERDATA, &data);
+        }
+    });
+}
+
+fn exact(key: &Key) -> Vec<u8> {
+    join(key, Value::write)
+}
+
+fn ordered(key: &Key) -> Vec<u8> {
+    join(key, Value::write_ordered)
+}
+
+/// The fields one after the other; in a concatenation each begins at a multiple of four bytes.
+fn join(key: &Key, write: impl Fn(&Value, &mut Vec<u8>)) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(32);
+    for value in &key.0 {
+        write(value, &mut bytes);
+        if key.0.len() > 1 {
+            bytes.resize(bytes.len().next_multiple_of(4), 0);
+        }
+    }
+    bytes
+}
+
+/// The next key in bytewise order, or `None` after the highest.
+fn successor(mut key: Vec<u8>) -> Option<Vec<u8>> {
+    for byte in key.iter_mut().rev() {
+        let (next, carried) = byte.overflowing_add(1);
+        *byte = next;
+        if !carried {
+            return Some(key);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn successors_carry_and_end() {
+        assert_eq!(successor(vec![0, 255]), Some(vec![1, 0]));
+        assert_eq!(successor(vec![1, 2]), Some(vec![1, 3]));
+        assert_eq!(successor(vec![255, 255]), None);
+    }
+
+    #[test]
+    fn fields_of_a_concatenation_are_padded() {
+        let key = Key::from([Value::InetProto(6), Value::InetService(80)]);
+        assert_eq!(exact(&key), [6, 0, 0, 0, 0, 80, 0, 0]);
+        assert_eq!(exact(&Key::from(Value::InetProto(6))), [6]);
+        assert_eq!(ordered(&Key::from(Value::Mark(1))), [0, 0, 0, 1]);
+    }
+}
