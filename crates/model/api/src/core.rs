@@ -1,0 +1,110 @@
+//! Kinds of Kubernetes and Calico that we read to know who exists and where.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+
+use crate::{Metadata, Protocol};
+
+/// A namespace. `metadata.labels` includes `kubernetes.io/metadata.name`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Namespace {
+    pub metadata: Metadata,
+}
+
+/// A service account: pods take on its labels.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceAccount {
+    pub metadata: Metadata,
+}
+
+/// What is served under a port number or name.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EndpointPort {
+    /// May be empty: a port without a name.
+    pub name: Arc<str>,
+    pub protocol: Protocol,
+    pub port: u16,
+}
+
+/// A pod.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pod {
+    pub metadata: Metadata,
+    pub node: Option<Arc<str>>,
+    /// Default `default`.
+    pub service_account: Arc<str>,
+    pub host_network: bool,
+    /// `status.phase` is Succeeded or Failed: the pod's addresses are free.
+    pub finished: bool,
+    /// `status.podIPs`, or `status.podIP`, or the annotation `cni.projectcalico.org/podIPs`.
+    pub addresses: Vec<IpAddr>,
+    /// Of all containers, init containers with `restartPolicy: Always` included.
+    pub ports: Vec<EndpointPort>,
+}
+
+/// `projectcalico.org/v3` WorkloadEndpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkloadEndpoint {
+    pub metadata: Metadata,
+    pub node: Arc<str>,
+    pub orchestrator: Arc<str>,
+    /// Name of the Pod, for orchestrator `k8s`.
+    pub pod: Option<Arc<str>>,
+    pub interface: Option<Arc<str>>,
+    pub mac: Option<[u8; 6]>,
+    /// `ipNetworks`; each is one address.
+    pub addresses: Vec<IpAddr>,
+    pub profiles: Vec<Arc<str>>,
+    pub service_account: Option<Arc<str>>,
+    pub ports: Vec<EndpointPort>,
+}
+
+/// A host: `v1` Node or `projectcalico.org/v3` Node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    pub metadata: Metadata,
+    /// `status.addresses` of type InternalIP; `spec.bgp` addresses and tunnel addresses of a Calico
+    /// Node, or of the annotations that Calico keeps of them on a Kubernetes Node.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// `projectcalico.org/v3` IPPool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IpPool {
+    pub metadata: Metadata,
+    pub cidr: IpNet,
+    /// Prefix length of a block; default 26 and 122.
+    pub block_size: u8,
+    pub disabled: bool,
+    pub nat_outgoing: bool,
+}
+
+/// `projectcalico.org/v3` IPAMBlock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IpamBlock {
+    pub metadata: Metadata,
+    pub cidr: IpNet,
+    /// The `NODE` of affinity `host:NODE`.
+    pub node: Option<Arc<str>>,
+    /// For each allocated ordinal of the block, its handle.
+    pub allocations: BTreeMap<u32, Arc<str>>,
+}
+
+/// Deployment, StatefulSet, DaemonSet, ReplicaSet or Job: makes pods from a template.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Controller {
+    pub metadata: Metadata,
+    /// Default 1; a DaemonSet's is decided by the number of nodes, a Job's is `parallelism`.
+    pub replicas: u32,
+    /// Labels and annotations of the pods, and what the pods serve. `metadata.name` is empty.
+    pub template: Pod,
+}
+
+/// A service: read so that its name is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Service {
+    pub metadata: Metadata,
+}

@@ -1,0 +1,28 @@
+//! The limits of what may be written, as Calico's and Kubernetes' API servers state them.
+
+/// Rules of one direction of a policy.
+pub const RULES: usize = 1024;
+/// Entries of one `nets` or `notNets`.
+pub const NETS: usize = 256;
+/// Entries of one `ports` or `notPorts`.
+pub const PORTS: usize = 50;
+/// Length of a selector, in characters.
+pub const SELECTOR_CHARS: usize = 1024;
+/// Length of an object's name (RFC 1123 subdomain), in bytes.
+pub const NAME_BYTES: usize = 253;
+/// Length of a namespace's name (RFC 1123 label) and of a label's value, in bytes.
+pub const LABEL_BYTES: usize = 63;
+/// Length of a named port of Kubernetes (RFC 6335 section 5.1), in bytes.
+pub const KUBE_PORT_NAME_BYTES: usize = 15;
+/// Length of a named port in a Calico rule, in bytes.
+pub const CALICO_PORT_NAME_BYTES: usize = 128;
+/// Keys and values of all annotations of one object together, in bytes.
+pub const ANNOTATION_BYTES: usize = 256 * 1024;
+/// Pods of one controller.
+pub const REPLICAS: u32 = 100_000;
+/// Nesting of a document.
+pub const DOCUMENT_DEPTH: usize = 100;
+/// Values that all aliases of one text may stand for together.
+pub const ALIASED_VALUES: usize = 100_000;
+/// Problems of one object that are reported one by one.
+pub const REPORTED_PROBLEMS: usize = 1_000;
