@@ -1,0 +1,340 @@
+//! `ocicat status`: whether policies are in force on every host, and why not.
+//!
+//! Each agent writes what it enforces into the PolicyStatus object of each policy. A policy is in
+//! force on a host when that host's entry says so for the version that the API has now.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::ExitCode;
+
+use ocicat_api::Kind;
+use ocicat_client::{Client, Resource, Selection};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::args::{Answer, StatusArgs};
+use crate::failure::Failure;
+use crate::out;
+use crate::paint::{Stream, Style, paint};
+use crate::table::Table;
+
+pub async fn run(args: StatusArgs) -> Result<ExitCode, Failure> {
+    let client = args.api.connect().await?;
+    let status = Status::read(&client).await?;
+    match args.output {
+        Answer::Json => out::print(&status.json()),
+        Answer::Text => out::print(&status.text()),
+    }
+    Ok(if status.in_force {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(1)
+    })
+}
+
+const POLICIES: [Kind; 3] = [
+    Kind::NetworkPolicy,
+    Kind::CalicoNetworkPolicy,
+    Kind::GlobalNetworkPolicy,
+];
+
+/// What `-o json` prints.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Status {
+    /// Every policy on every host.
+    in_force: bool,
+    policies: Vec<PolicyState>,
+    nodes: Vec<NodeState>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct PolicyState {
+    /// `netpol/shop/web`.
+    policy: String,
+    tier: String,
+    /// The version that the API has.
+    revision: String,
+    in_force: Vec<String>,
+    /// Hosts that enforce another version, or have said nothing yet.
+    pending: Vec<String>,
+    failed: Vec<HostFailure>,
+    /// How many workloads it selects, on all hosts that said so.
+    endpoints: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct HostFailure {
+    node: String,
+    problems: Vec<FieldProblem>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+struct FieldProblem {
+    field: String,
+    message: String,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct NodeState {
+    name: String,
+    addresses: Vec<String>,
+    /// Policies in force there, of all.
+    in_force: usize,
+    policies: usize,
+}
+
+impl Status {
+    async fn read(client: &Client) -> Result<Self, Failure> {
+        let nodes = fetch(client, Kind::Node.into()).await?;
+        let entries = fetch(client, Resource::POLICY_STATUS).await?;
+        let mut policies = Vec::new();
+        for kind in POLICIES {
+            for policy in fetch(client, kind.into()).await? {
+                policies.push((kind, policy));
+            }
+        }
+        Ok(Self::of(&nodes, &entries, &policies))
+    }
+
+    fn of(nodes: &[Value], entries: &[Value], policies: &[(Kind, Value)]) -> Self {
+        let hosts: BTreeSet<&str> = nodes.iter().map(name_of).collect();
+        let entries: BTreeMap<&str, &Value> = entries
+            .iter()
+            .map(|entry| (name_of(entry), &entry["status"]["nodes"]))
+            .collect();
+        let policy = |(kind, object): &(Kind, Value)| {
+            let entry = entries.get(&*status_name(*kind, object)).copied();
+            PolicyState::of(*kind, object, entry.unwrap_or(&Value::Null), &hosts)
+        };
+        let policies: Vec<PolicyState> = policies.iter().map(policy).collect();
+        let node = |node: &Value| NodeState::of(node, &policies);
+        let everywhere = |x: &PolicyState| x.in_force.len() == hosts.len() && !hosts.is_empty();
+        let in_force = policies.iter().all(everywhere);
+        Self {
+            in_force,
+            nodes: nodes.iter().map(node).collect(),
+            policies,
+        }
+    }
+
+    fn json(&self) -> String {
+        // Strings, numbers and lists: nothing that JSON cannot say.
+        let text = serde_json::to_string_pretty(self);
+        text.unwrap_or_else(|error| error.to_string()) + "\n"
+    }
+
+    fn text(&self) -> String {
+        let mut text = String::new();
+        if self.policies.is_empty() {
+            text.push_str("No policies.\n");
+        } else {
+            let mut table =
+                Table::new(["POLICY", "TIER", "REVISION", "IN FORCE", "SELECTS", "STATE"]);
+            for policy in &self.policies {
+                table.push(policy.row(self.nodes.len()));
+            }
+            text.push_str(&table.print());
+        }
+        for policy in &self.policies {
+            for (problem, nodes) in policy.problems() {
+                let mark = paint(Stream::Out, Style::Red, "failed");
+                let FieldProblem { field, message } = problem;
+                let colon = if field.is_empty() { "" } else { ": " };
+                let line = format!(
+                    "\n{mark} {} on {}\n  {field}{colon}{message}\n",
+                    policy.policy,
+                    nodes.join(", ")
+                );
+                text.push_str(&line);
+            }
+        }
+        text.push('\n');
+        if self.nodes.is_empty() {
+            text.push_str("No nodes: no agent has registered yet.\n");
+            return text;
+        }
+        let mut table = Table::new(["NODE", "ADDRESSES", "POLICIES IN FORCE"]);
+        for node in &self.nodes {
+            let addresses = node.addresses.join(",");
+            let count = format!("{}/{}", node.in_force, node.policies);
+            table.push([node.name.clone(), addresses, count]);
+        }
+        text.push_str(&table.print());
+        text
+    }
+}
+
+impl PolicyState {
+    fn of(kind: Kind, object: &Value, entries: &Value, hosts: &BTreeSet<&str>) -> Self {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let metadata = &object["metadata"];
+        let revision = text(&metadata["resourceVersion"]);
+        let mut state = Self {
+            policy: match metadata["namespace"].as_str() {
+                Some(namespace) => format!("{}/{namespace}/{}", kind.short(), name_of(object)),
+                None => format!("{}/{}", kind.short(), name_of(object)),
+            },
+            tier: object["spec"]["tier"]
+                .as_str()
+                .unwrap_or("default")
+                .to_owned(),
+            revision,
+            in_force: Vec::new(),
+            pending: Vec::new(),
+            failed: Vec::new(),
+            endpoints: 0,
+        };
+        for host in hosts {
+            let entry = &entries[*host];
+            state.endpoints += entry["endpoints"].as_u64().unwrap_or(0);
+            if entry["resourceVersion"].as_str() != Some(&state.revision) {
+                state.pending.push((*host).to_owned());
+            } else if entry["state"] == "InForce" {
+                state.in_force.push((*host).to_owned());
+            } else {
+                let problems = entry["problems"].as_array().into_iter().flatten();
+                let problem = |x: &Value| FieldProblem {
+                    field: text(&x["field"]),
+                    message: text(&x["message"]),
+                };
+                let problems = problems.map(problem).collect();
+                state.failed.push(HostFailure {
+                    node: (*host).to_owned(),
+                    problems,
+                });
+            }
+        }
+        state
+    }
+
+    fn row(&self, hosts: usize) -> Vec<String> {
+        let state = match (&self.failed[..], &self.pending[..]) {
+            ([], []) if hosts == 0 => "no node".to_owned(),
+            ([], []) => "in force".to_owned(),
+            ([], pending) => format!("pending on {}", few(pending)),
+            (failed, _) => {
+                let nodes: Vec<String> = failed.iter().map(|x| x.node.clone()).collect();
+                format!("failed on {}", few(&nodes))
+            }
+        };
+        let count = format!("{}/{hosts}", self.in_force.len());
+        let selects = self.endpoints.to_string();
+        vec![
+            self.policy.clone(),
+            self.tier.clone(),
+            self.revision.clone(),
+            count,
+            selects,
+            state,
+        ]
+    }
+
+    /// Each problem once, with the hosts that have it.
+    fn problems(&self) -> BTreeMap<&FieldProblem, Vec<&str>> {
+        let mut problems: BTreeMap<&FieldProblem, Vec<&str>> = BTreeMap::new();
+        for failure in &self.failed {
+            for problem in &failure.problems {
+                problems.entry(problem).or_default().push(&failure.node);
+            }
+        }
+        problems
+    }
+}
+
+impl NodeState {
+    fn of(node: &Value, policies: &[PolicyState]) -> Self {
+        let name = name_of(node);
+        let addresses = node["status"]["addresses"].as_array().into_iter().flatten();
+        let internal = addresses.filter(|address| address["type"] == "InternalIP");
+        let text = |address: &Value| address["address"].as_str().map(str::to_owned);
+        Self {
+            name: name.to_owned(),
+            addresses: internal.filter_map(text).collect(),
+            in_force: policies
+                .iter()
+                .filter(|x| x.in_force.iter().any(|host| host == name))
+                .count(),
+            policies: policies.len(),
+        }
+    }
+}
+
+async fn fetch(client: &Client, resource: Resource) -> Result<Vec<Value>, Failure> {
+    let list = client.list(resource, &Selection::all()).await?;
+    let read = |item: &bytes::Bytes| serde_json::from_slice(item);
+    let objects: Result<Vec<Value>, _> = list.items.iter().map(read).collect();
+    objects.map_err(|error| Failure::Unasked(format!("the API answered with bad JSON: {error}")))
+}
+
+fn name_of(object: &Value) -> &str {
+    object["metadata"]["name"].as_str().unwrap_or_default()
+}
+
+/// The name of a policy's PolicyStatus: `netpol.shop.web`.
+fn status_name(kind: Kind, object: &Value) -> String {
+    match object["metadata"]["namespace"].as_str() {
+        Some(namespace) => format!("{}.{namespace}.{}", kind.short(), name_of(object)),
+        None => format!("{}.{}", kind.short(), name_of(object)),
+    }
+}
+
+/// The first few names, and how many more there are.
+fn few(names: &[String]) -> String {
+    const SHOWN: usize = 3;
+    match names.len().saturating_sub(SHOWN) {
+        0 => names.join(", "),
+        more => format!("{} and {more} more", names[..SHOWN].join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn world() -> Status {
+        let node = |name: &str| {
+            json!({"metadata": {"name": name},
+                "status": {"addresses": [{"type": "InternalIP", "address": "10.0.0.1"}]}})
+        };
+        let policy = |name: &str, version: &str| json!({"metadata": {"namespace": "shop", "name": name, "resourceVersion": version}});
+        let fine =
+            |version: &str| json!({"state": "InForce", "resourceVersion": version, "endpoints": 2});
+        let bad = json!({"state": "Failed", "resourceVersion": "7", "endpoints": 0,
+            "problems": [{"field": "spec.ingress[0]", "message": "no such field"}]});
+        let entries = [
+            json!({"metadata": {"name": "netpol.shop.web"},
+                "status": {"nodes": {"a": fine("5"), "b": fine("4")}}}),
+            json!({"metadata": {"name": "netpol.shop.bad"},
+                "status": {"nodes": {"a": bad, "b": bad}}}),
+        ];
+        let policies = [
+            (Kind::NetworkPolicy, policy("web", "5")),
+            (Kind::NetworkPolicy, policy("bad", "7")),
+        ];
+        Status::of(&[node("a"), node("b")], &entries, &policies)
+    }
+
+    #[test]
+    fn old_versions_are_pending_and_failures_name_object_and_field() {
+        let status = world();
+        assert!(!status.in_force);
+        assert_eq!(
+            status.text(),
+            "\
+POLICY            TIER      REVISION   IN FORCE   SELECTS   STATE
+netpol/shop/web   default   5          1/2        4         pending on b
+netpol/shop/bad   default   7          0/2        0         failed on a, b
+
+failed netpol/shop/bad on a, b
+  spec.ingress[0]: no such field
+
+NODE   ADDRESSES   POLICIES IN FORCE
+a      10.0.0.1    1/2
+b      10.0.0.1    0/2
+"
+        );
+    }
+}

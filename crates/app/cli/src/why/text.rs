@@ -1,0 +1,262 @@
+//! An explanation in words, for a terminal.
+
+use std::fmt::Write as _;
+
+use ocicat_analysis::{
+    Answer, Case, DefaultAction, Explanation, Party, PolicyEnd, PolicyStep, Rule, Side, TierEnd,
+    TierStep,
+};
+use ocicat_flow::{Decider, Direction, Verdict};
+
+use super::question::Asked;
+use crate::paint::{Stream, Style, paint};
+
+/// The whole answer, each line ending in a newline.
+pub fn render(asked: &Asked) -> String {
+    let explanation = &asked.explanation;
+    let mut text = Text::default();
+    let (source, destination) = (name(&explanation.source), name(&explanation.destination));
+    let head = format!("{source} → {destination}, {}", explanation.service);
+    text.line(0, &paint(Stream::Out, Style::Bold, &head));
+    for case in &explanation.cases {
+        text.line(0, "");
+        text.case(case, explanation);
+    }
+    text.line(0, "");
+    text.verdict(asked);
+    text.0
+}
+
+#[derive(Default)]
+struct Text(String);
+
+impl Text {
+    fn line(&mut self, indent: usize, text: &str) {
+        // Writing to a String cannot fail.
+        let _ = writeln!(self.0, "{:indent$}{}", "", text.trim_end());
+    }
+
+    fn case(&mut self, case: &Case, explanation: &Explanation) {
+        let pairs: Vec<String> = case
+            .pairs
+            .iter()
+            .map(|x| format!("{} → {}", x.source, x.destination))
+            .collect();
+        let several = explanation.cases.len() > 1;
+        for pair in &pairs {
+            self.line(0, &paint(Stream::Out, Style::Dim, pair));
+        }
+        if case.within_endpoint {
+            self.line(
+                2,
+                "Traffic of a workload to itself does not leave it and is not judged.",
+            );
+        }
+        for side in [&case.egress, &case.ingress].into_iter().flatten() {
+            self.side(side);
+        }
+        for (absent, party, word) in [
+            (case.egress.is_none(), &explanation.source, "egress"),
+            (case.ingress.is_none(), &explanation.destination, "ingress"),
+        ] {
+            if absent && !case.within_endpoint {
+                let why = if party.host_network {
+                    "in its host's network"
+                } else {
+                    "no workload"
+                };
+                self.line(2, &format!("{word} of {}: not judged ({why})", name(party)));
+            }
+        }
+        if several {
+            self.line(
+                2,
+                &format!("verdict for these addresses: {}", verdict(case.verdict)),
+            );
+        }
+    }
+
+    fn side(&mut self, side: &Side) {
+        let judged = verdict(side.verdict);
+        self.line(
+            2,
+            &format!("{} of {}: {judged}", side.direction, side.endpoint),
+        );
+        if side.outcome.decider == Decider::OverBudget {
+            self.line(
+                4,
+                "its policies need more table rows than the budget allows: closed",
+            );
+        }
+        if side.tiers.is_empty() {
+            self.line(4, "no policy selects it in this direction");
+        }
+        let wide = side
+            .tiers
+            .iter()
+            .flat_map(|tier| &tier.policies)
+            .chain(&side.profiles);
+        let wide = wide
+            .map(|step| step.policy.chars().count())
+            .max()
+            .unwrap_or(0);
+        for tier in &side.tiers {
+            self.tier(tier, side, wide);
+        }
+        let asked = side
+            .profiles
+            .iter()
+            .any(|step| step.end != PolicyEnd::NotReached);
+        if asked || side.outcome.decider == Decider::EndOfProfiles {
+            self.line(4, "profiles");
+            for step in side
+                .profiles
+                .iter()
+                .filter(|step| step.end != PolicyEnd::NotReached)
+            {
+                self.step(step, side, wide);
+            }
+            if side.outcome.decider == Decider::EndOfProfiles {
+                self.line(6, &format!("no profile decides: {judged}"));
+            }
+        }
+    }
+
+    fn tier(&mut self, tier: &TierStep, side: &Side, wide: usize) {
+        let order = tier
+            .order
+            .map_or("no order".into(), |order| format!("order {order}"));
+        if tier.end == TierEnd::NotReached {
+            let line = format!("tier {} ({order}): not reached", tier.tier);
+            self.line(4, &paint(Stream::Out, Style::Dim, &line));
+            return;
+        }
+        self.line(4, &format!("tier {} ({order})", tier.tier));
+        for step in &tier.policies {
+            self.step(step, side, wide);
+        }
+        match (tier.end, tier.default_action) {
+            (TierEnd::Default, DefaultAction::Deny) => {
+                let deny = verdict(Verdict::Deny);
+                self.line(
+                    6,
+                    &format!("{:wide$}  {deny}, as no rule matched", "end of tier"),
+                );
+            }
+            (TierEnd::Default, DefaultAction::Pass) => {
+                self.line(
+                    6,
+                    &format!("{:wide$}  Pass to the next tier", "end of tier"),
+                );
+            }
+            _ => {}
+        }
+    }
+
+    fn step(&mut self, step: &PolicyStep, side: &Side, wide: usize) {
+        for rule in &step.logged {
+            self.line(6, &format!("{:wide$}  Log by {}", step.policy, place(rule)));
+        }
+        let by = || step.rule.as_ref().map(place).unwrap_or_default();
+        let what = match step.end {
+            PolicyEnd::Allow | PolicyEnd::Deny => {
+                format!("{} by {}", verdict(side.verdict), by())
+            }
+            PolicyEnd::Pass => format!("Pass by {}", by()),
+            PolicyEnd::NoMatch => "no rule matches".into(),
+            PolicyEnd::Undetermined => format!(
+                "{} by {}: whether it matches cannot be known, so it denies",
+                verdict(side.verdict),
+                by()
+            ),
+            PolicyEnd::Unreadable => format!(
+                "{}: its selector cannot be read, so it closes its namespace{}",
+                verdict(side.verdict),
+                step.at
+                    .as_ref()
+                    .map(|at| format!("  {at}"))
+                    .unwrap_or_default()
+            ),
+            PolicyEnd::Missing => {
+                format!("{}: there is no such profile", verdict(side.verdict))
+            }
+            PolicyEnd::NotReached => "not reached".into(),
+        };
+        let line = format!("{:wide$}  {what}", step.policy);
+        match step.end {
+            PolicyEnd::NoMatch | PolicyEnd::NotReached => {
+                self.line(6, &paint(Stream::Out, Style::Dim, &line));
+            }
+            _ => self.line(6, &line),
+        }
+    }
+
+    fn verdict(&mut self, asked: &Asked) {
+        let explanation = &asked.explanation;
+        match asked.verdict() {
+            Answer::Allow => self.line(0, &verdict(Verdict::Allow)),
+            Answer::Deny => {
+                let denying = explanation
+                    .cases
+                    .iter()
+                    .flat_map(|case| [&case.egress, &case.ingress].into_iter().flatten());
+                let mut denying = denying.filter(|side| side.verdict == Verdict::Deny);
+                let side = denying.next();
+                let why = side.map(|side| {
+                    let at = side
+                        .at
+                        .as_ref()
+                        .map(|at| format!(" ({at})"))
+                        .unwrap_or_default();
+                    let side_name = match side.direction {
+                        Direction::Egress => "source",
+                        Direction::Ingress => "destination",
+                    };
+                    format!(", at the {side_name}: {}{at}", side.reason)
+                });
+                self.line(
+                    0,
+                    &format!("{}{}", verdict(Verdict::Deny), why.unwrap_or_default()),
+                );
+            }
+            Answer::Depends => {
+                let word = paint(Stream::Out, Style::Yellow, "Depends");
+                if asked.others.is_empty() {
+                    self.line(0, &format!("{word} on the addresses, as above"));
+                } else {
+                    self.line(0, &format!("{word} on the replica:"));
+                    for other in std::iter::once(explanation).chain(&asked.others) {
+                        let (from, to) = (name(&other.source), name(&other.destination));
+                        self.line(2, &format!("{from} → {to}: {}", other.verdict));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// `egress[1]  shop.yaml:33`.
+fn place(rule: &Rule) -> String {
+    let at = rule
+        .at
+        .as_ref()
+        .map(|at| format!("  {at}"))
+        .unwrap_or_default();
+    format!("{}[{}]{at}", rule.direction, rule.index)
+}
+
+fn name(party: &Party) -> String {
+    match (&party.endpoint, party.places.first()) {
+        (Some(endpoint), _) => endpoint.to_string(),
+        (None, Some(place)) => place.to_string(),
+        (None, None) => String::new(),
+    }
+}
+
+fn verdict(verdict: Verdict) -> String {
+    let style = match verdict {
+        Verdict::Allow => Style::Green,
+        Verdict::Deny => Style::Red,
+    };
+    paint(Stream::Out, style, &verdict.to_string())
+}

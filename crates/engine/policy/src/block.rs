@@ -1,0 +1,398 @@
+//! Blocks: the rules of one policy or profile in one direction, with their questions asked.
+
+use std::sync::Arc;
+
+use ocicat_flow::{Direction, PolicyKind, PolicyRef};
+use ocicat_node::ClassId;
+use rustc_hash::FxHashMap;
+
+use crate::class::Signature;
+use crate::label::Name;
+use crate::question::{QuestionKey, Questions};
+use crate::rule::{AddressTest, Ports, Rule, Sense, Service, Side};
+use crate::slab::{BlockId, PolicyId, QuestionId, Slab, StackIndex};
+use crate::source::Interner;
+
+/// True, false, or not to be known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Truth {
+    No,
+    Unknown,
+    Yes,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum BlockSource {
+    Policy(PolicyId),
+    /// A profile, by name.
+    Profile(Name),
+}
+
+#[derive(Debug)]
+pub(crate) struct Block {
+    pub(crate) source: BlockSource,
+    pub(crate) direction: Direction,
+    pub(crate) reference: Arc<PolicyRef>,
+    pub(crate) token: u32,
+    pub(crate) body: Arc<Body>,
+    /// Stacks that hold the block; each once.
+    pub(crate) stacks: Vec<StackIndex>,
+    /// How many local identities name the profile.
+    pub(crate) holds: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BodyKind {
+    Rules,
+    /// A policy whose selector cannot be read.
+    Closed,
+    /// A profile that does not exist.
+    Missing,
+}
+
+#[derive(Debug)]
+pub(crate) struct Body {
+    pub(crate) kind: BodyKind,
+    pub(crate) rules: Arc<[Rule]>,
+    /// One for each rule.
+    pub(crate) asked: Box<[Asked]>,
+    /// The rules that ask for something of the near address.
+    pub(crate) near_rules: Box<[u32]>,
+    /// Ports of the near address that rules know by name: name and protocol.
+    pub(crate) near_ports: Box<[(Name, u8)]>,
+}
+
+/// The far side of a rule in questions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Asked {
+    pub(crate) far: Far,
+    /// Ports of the far end that the rule knows by name.
+    pub(crate) ports: Box<[(Name, u8, QuestionId)]>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Far {
+    Always,
+    All(Box<[Term]>),
+    Any(Box<[Term]>),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Term {
+    pub(crate) question: QuestionId,
+    pub(crate) sense: Sense,
+    /// Unclaimed addresses leave the question open.
+    pub(crate) by_owner: bool,
+}
+
+/// Classes that a rule may treat differently from those without any answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Reach {
+    Classes(Vec<ClassId>),
+    All,
+}
+
+impl Reach {
+    pub(crate) fn add(&mut self, other: Self) {
+        match (&mut *self, other) {
+            (Self::Classes(classes), Self::Classes(more)) => classes.extend(more),
+            _ => *self = Self::All,
+        }
+    }
+}
+
+impl Far {
+    /// The truth for a class whose yes answers `has` knows.
+    pub(crate) fn truth(&self, unclaimed: bool, has: impl Fn(QuestionId) -> bool) -> Truth {
+        let one = |term: &Term| match (has(term.question), unclaimed && term.by_owner, term.sense) {
+            (true, _, Sense::Positive) | (false, false, Sense::Negative) => Truth::Yes,
+            (false, true, _) => Truth::Unknown,
+            (true, _, Sense::Negative) | (false, false, Sense::Positive) => Truth::No,
+        };
+        match self {
+            Self::Always => Truth::Yes,
+            Self::All(terms) => {
+                let mut all = Truth::Yes;
+                for term in terms {
+                    match one(term) {
+                        Truth::No => return Truth::No,
+                        Truth::Unknown => all = Truth::Unknown,
+                        Truth::Yes => {}
+                    }
+                }
+                all
+            }
+            Self::Any(terms) => {
+                let mut any = Truth::No;
+                for term in terms {
+                    match one(term) {
+                        Truth::Yes => return Truth::Yes,
+                        Truth::Unknown => any = Truth::Unknown,
+                        Truth::No => {}
+                    }
+                }
+                any
+            }
+        }
+    }
+
+    /// Whether it holds for claimed addresses to which every answer is no.
+    pub(crate) fn base(&self) -> bool {
+        self.truth(false, |_| false) == Truth::Yes
+    }
+
+    fn terms(&self) -> &[Term] {
+        match self {
+            Self::Always => &[],
+            Self::All(terms) | Self::Any(terms) => terms,
+        }
+    }
+}
+
+impl Asked {
+    /// The claimed classes for which the far side is not what it is without any answer, or whose
+    /// named ports matter where it holds. Sorted, without repeats.
+    pub(crate) fn deviating(&self, questions: &Questions) -> Vec<ClassId> {
+        let listed = |question: QuestionId| questions.items[question].classes.as_slice();
+        let mut found: Vec<ClassId> = Vec::new();
+        let positive = |term: &&Term| term.sense == Sense::Positive;
+        match &self.far {
+            Far::Always => {}
+            Far::Any(terms) => terms.iter().for_each(|t| found.extend(listed(t.question))),
+            Far::All(terms) => {
+                let narrowest =
+                    terms.iter().filter(positive).min_by_key(|term| listed(term.question).len());
+                match narrowest {
+                    Some(term) => found.extend(listed(term.question)),
+                    None => terms.iter().for_each(|t| found.extend(listed(t.question))),
+                }
+            }
+        }
+        if self.far.base() {
+            self.ports.iter().for_each(|(.., question)| found.extend(listed(*question)));
+        }
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+
+    /// Which classes may see the difference if the rule were not there.
+    pub(crate) fn reach(&self, questions: &Questions) -> Reach {
+        if self.far.base() { Reach::All } else { Reach::Classes(self.deviating(questions)) }
+    }
+
+    fn questions(&self) -> impl Iterator<Item = QuestionId> + '_ {
+        let terms = self.far.terms().iter().map(|term| term.question);
+        terms.chain(self.ports.iter().map(|(.., question)| *question))
+    }
+
+    /// Port numbers of the far end by name.
+    pub(crate) fn far_ports<'a>(
+        &'a self,
+        signature: &'a Signature,
+        name: Name,
+        protocol: u8,
+    ) -> impl Iterator<Item = u16> + 'a {
+        let asked = self.ports.iter().find(|(n, p, _)| (*n, *p) == (name, protocol));
+        asked.into_iter().flat_map(|(.., question)| signature.ports(*question))
+    }
+}
+
+impl Body {
+    /// Which classes may see the difference between two bodies of one block.
+    pub(crate) fn reach_of_change(old: &Self, new: &Self, questions: &Questions) -> Reach {
+        if old.kind != BodyKind::Rules || new.kind != BodyKind::Rules {
+            return if old.kind == new.kind { Reach::Classes(Vec::new()) } else { Reach::All };
+        }
+        let mut reach = Reach::Classes(Vec::new());
+        for index in 0..old.rules.len().max(new.rules.len()) {
+            let (before, after) = (old.rules.get(index), new.rules.get(index));
+            if before != after {
+                for asked in [old.asked.get(index), new.asked.get(index)].into_iter().flatten() {
+                    reach.add(asked.reach(questions));
+                }
+            }
+        }
+        reach
+    }
+
+    /// Which classes may see the difference if the block were not there.
+    pub(crate) fn reach(&self, questions: &Questions) -> Reach {
+        if self.kind != BodyKind::Rules {
+            return Reach::All;
+        }
+        let mut reach = Reach::Classes(Vec::new());
+        self.asked.iter().for_each(|asked| reach.add(asked.reach(questions)));
+        reach
+    }
+
+    fn questions(&self) -> impl Iterator<Item = QuestionId> + '_ {
+        self.asked.iter().flat_map(Asked::questions)
+    }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Blocks {
+    pub(crate) items: Slab<BlockId, Block>,
+    profiles: FxHashMap<(Name, usize), BlockId>,
+    /// Blocks whose body changed in this commit, with the body before.
+    pub(crate) changed: FxHashMap<BlockId, Arc<Body>>,
+    gone: Vec<BlockId>,
+}
+
+impl Blocks {
+    pub(crate) fn insert(
+        &mut self,
+        source: BlockSource,
+        direction: Direction,
+        reference: Arc<PolicyRef>,
+        token: u32,
+    ) -> BlockId {
+        let body = Body {
+            kind: BodyKind::Rules,
+            rules: Arc::new([]),
+            asked: Box::default(),
+            near_rules: Box::default(),
+            near_ports: Box::default(),
+        };
+        self.items.insert(Block {
+            source,
+            direction,
+            reference,
+            token,
+            body: Arc::new(body),
+            stacks: Vec::new(),
+            holds: 0,
+        })
+    }
+
+    /// Asks the questions of new rules, and then gives up those of the old.
+    pub(crate) fn set_body(
+        &mut self,
+        interner: &mut Interner,
+        questions: &mut Questions,
+        id: BlockId,
+        kind: BodyKind,
+        rules: Arc<[Rule]>,
+    ) {
+        let direction = self.items[id].direction;
+        let asked = rules.iter().map(|rule| ask(rule, direction, id, interner, questions));
+        let asked = asked.collect();
+        let near_rules = (0u32..).zip(rules.iter()).filter(|(_, rule)| rule.near != Side::Always);
+        let near_rules = near_rules.map(|(index, _)| index).collect();
+        let services = rules.iter().flat_map(|rule| &rule.services);
+        let near_ports = named_ports(services, |service| service.near_ports(direction)).into();
+        let body = Arc::new(Body { kind, rules, asked, near_rules, near_ports });
+        let old = std::mem::replace(&mut self.items[id].body, body);
+        old.questions().for_each(|question| questions.release(question, id));
+        self.changed.entry(id).or_insert(old);
+    }
+
+    /// The block stays until the end of the commit, because stacks may still hold it.
+    pub(crate) fn remove(&mut self, questions: &mut Questions, id: BlockId) {
+        let block = &self.items[id];
+        block.body.questions().for_each(|question| questions.release(question, id));
+        if let BlockSource::Profile(name) = block.source {
+            self.profiles.remove(&(name, crate::policy::side(block.direction)));
+        }
+        self.gone.push(id);
+    }
+
+    pub(crate) fn profile(&self, name: Name, direction: Direction) -> Option<BlockId> {
+        self.profiles.get(&(name, crate::policy::side(direction))).copied()
+    }
+
+    /// One more local identity names the profile. True: the block is new and has no body yet.
+    pub(crate) fn hold_profile(
+        &mut self,
+        interner: &mut Interner,
+        name: Name,
+        direction: Direction,
+        token: impl FnOnce() -> u32,
+    ) -> (BlockId, bool) {
+        let key = (name, crate::policy::side(direction));
+        if let Some(&id) = self.profiles.get(&key) {
+            self.items[id].holds += 1;
+            return (id, false);
+        }
+        interner.names.retain(name);
+        let reference = PolicyRef {
+            kind: PolicyKind::Profile,
+            namespace: None,
+            name: interner.names.text(name).clone(),
+            tier: "".into(),
+        };
+        let source = BlockSource::Profile(name);
+        let id = self.insert(source, direction, Arc::new(reference), token());
+        self.items[id].holds = 1;
+        self.profiles.insert(key, id);
+        (id, true)
+    }
+
+    pub(crate) fn let_go_profile(
+        &mut self,
+        questions: &mut Questions,
+        name: Name,
+        direction: Direction,
+    ) {
+        let Some(id) = self.profile(name, direction) else { return };
+        let block = &mut self.items[id];
+        block.holds -= 1;
+        if block.holds == 0 {
+            self.remove(questions, id);
+        }
+    }
+
+    /// Ends the commit.
+    pub(crate) fn collect(&mut self, interner: &mut Interner) {
+        self.changed.clear();
+        for id in std::mem::take(&mut self.gone) {
+            if let Some(Block { source: BlockSource::Profile(name), .. }) = self.items.remove(id) {
+                interner.names.release(name);
+            }
+        }
+        self.items.end_rest();
+    }
+}
+
+/// Acquires the questions of one rule.
+fn ask(
+    rule: &Rule,
+    direction: Direction,
+    user: BlockId,
+    interner: &mut Interner,
+    questions: &mut Questions,
+) -> Asked {
+    let mut term = |test: &AddressTest, sense: Sense| Term {
+        question: questions.acquire(interner, QuestionKey::Address(test.clone()), user),
+        sense,
+        by_owner: matches!(test, AddressTest::Owner(_)),
+    };
+    let far = match &rule.far {
+        Side::Always => Far::Always,
+        Side::All(tests) => Far::All(tests.iter().map(|(test, sense)| term(test, *sense)).collect()),
+        Side::Any(tests) => Far::Any(tests.iter().map(|test| term(test, Sense::Positive)).collect()),
+    };
+    let named = named_ports(&rule.services, |service| service.far_ports(direction));
+    let ports = named.into_iter().map(|(name, protocol)| {
+        let key = QuestionKey::NamedPort(name, protocol);
+        (name, protocol, questions.acquire(interner, key, user))
+    });
+    Asked { far, ports: ports.collect() }
+}
+
+/// The names among some ports of each service, with the protocol; sorted, without repeats.
+fn named_ports<'a>(
+    services: impl IntoIterator<Item = &'a Service>,
+    ports: impl Fn(&'a Service) -> Option<&'a Ports>,
+) -> Vec<(Name, u8)> {
+    let mut named: Vec<(Name, u8)> = (services.into_iter())
+        .flat_map(|service| {
+            let names = ports(service).into_iter().flat_map(Ports::names);
+            names.filter_map(|name| Some((name, service.protocol?)))
+        })
+        .collect();
+    named.sort_unstable();
+    named.dedup();
+    named
+}

@@ -1,0 +1,271 @@
+//! Stacks: what judges a local address in one direction, and its steps in order.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ocicat_api::rule::Action;
+use ocicat_flow::Direction;
+use ocicat_node::{ClassId, RowId, StackId};
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use crate::block::{Block, BlockSource, Blocks, BodyKind};
+use crate::identity::NamedPort;
+use crate::label::Name;
+use crate::policy::Policies;
+use crate::slab::{BlockId, Slab, StackIndex};
+
+/// Everything that the table of a stack depends on besides the content of its blocks.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct StackKey {
+    pub(crate) direction: Direction,
+    /// Of policies, in order.
+    pub(crate) blocks: Box<[BlockId]>,
+    /// Of profiles, in order.
+    pub(crate) profiles: Box<[BlockId]>,
+    pub(crate) near: Near,
+}
+
+/// What the near address answers to the rules.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Near {
+    /// Rules whose near side is false: the block's place among policies and then profiles, and
+    /// the rule's index.
+    pub(crate) off: Box<[(u32, u32)]>,
+    /// Ports that rules know by name; sorted.
+    pub(crate) ports: Box<[NamedPort]>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum Step {
+    /// After a Pass it goes on at `resume`.
+    Rule { block: BlockId, index: u32, resume: u32 },
+    /// A policy whose selector cannot be read.
+    Closed { block: BlockId },
+    /// Denies what is left.
+    EndOfTier { name: Arc<str>, token: u32 },
+    /// A profile that does not exist.
+    Missing { block: BlockId },
+    EndOfProfiles,
+}
+
+#[derive(Debug)]
+pub(crate) struct Stack {
+    pub(crate) id: StackId,
+    pub(crate) key: Arc<StackKey>,
+    pub(crate) steps: Box<[Step]>,
+    /// The steps that are no rules.
+    pub(crate) ends: Box<[u32]>,
+    /// How many local addresses use it.
+    pub(crate) users: u32,
+    pub(crate) table: Table,
+}
+
+/// The rows of a stack.
+#[derive(Debug, Default)]
+pub(crate) struct Table {
+    /// `None` until it was first built.
+    pub(crate) default_row: Option<RowId>,
+    /// Rows other than the default; sorted by class.
+    pub(crate) rows: Vec<(ClassId, RowId)>,
+    /// Cells of the rows of all entries, equal rows counted each time.
+    pub(crate) cells: usize,
+    pub(crate) over_budget: bool,
+    /// What was told of it last.
+    pub(crate) told: Told,
+}
+
+/// What differs from what was told of a table, as it was told.
+#[derive(Debug, Default)]
+pub(crate) struct Told {
+    pub(crate) default_row: Option<RowId>,
+    pub(crate) rows: BTreeMap<ClassId, Option<RowId>>,
+}
+
+impl Table {
+    pub(crate) fn row_of(&self, class: ClassId) -> Option<RowId> {
+        match self.rows.binary_search_by_key(&class, |(class, _)| *class) {
+            Ok(at) => Some(self.rows[at].1),
+            Err(_) => self.default_row,
+        }
+    }
+
+    pub(crate) fn own_row_of(&self, class: ClassId) -> Option<RowId> {
+        let at = self.rows.binary_search_by_key(&class, |(class, _)| *class).ok()?;
+        Some(self.rows[at].1)
+    }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Stacks {
+    pub(crate) numbers: FxHashMap<Arc<StackKey>, StackIndex>,
+    pub(crate) items: Slab<StackIndex, Stack>,
+    next: u32,
+    pub(crate) fresh: Vec<StackIndex>,
+    idle: Vec<StackIndex>,
+}
+
+impl Stacks {
+    /// One more local address uses the stack, which is made if need be.
+    pub(crate) fn acquire(
+        &mut self,
+        key: StackKey,
+        blocks: &mut Blocks,
+        policies: &Policies,
+    ) -> StackIndex {
+        if let Some(&index) = self.numbers.get(&key) {
+            self.items[index].users += 1;
+            return index;
+        }
+        let key = Arc::new(key);
+        let (steps, ends) = plan(&key, &blocks.items, policies);
+        let stack = Stack {
+            id: StackId(self.next),
+            key: key.clone(),
+            steps,
+            ends,
+            users: 1,
+            table: Table::default(),
+        };
+        self.next += 1;
+        let index = self.items.insert(stack);
+        join(blocks, &key, index);
+        self.numbers.insert(key, index);
+        self.fresh.push(index);
+        index
+    }
+
+    pub(crate) fn release(&mut self, index: StackIndex) {
+        let stack = &mut self.items[index];
+        stack.users -= 1;
+        if stack.users == 0 {
+            self.idle.push(index);
+        }
+    }
+
+    /// The stack takes another key, which no stack has.
+    pub(crate) fn rename(
+        &mut self,
+        index: StackIndex,
+        key: StackKey,
+        blocks: &mut Blocks,
+        policies: &Policies,
+    ) {
+        let key = Arc::new(key);
+        let stack = &mut self.items[index];
+        let old = std::mem::replace(&mut stack.key, key.clone());
+        (stack.steps, stack.ends) = plan(&key, &blocks.items, policies);
+        leave(blocks, &old, index);
+        join(blocks, &key, index);
+        self.numbers.remove(&old);
+        self.numbers.insert(key, index);
+    }
+
+    /// The steps follow from the key, the blocks and the tiers: makes them anew.
+    pub(crate) fn plan_again(&mut self, index: StackIndex, blocks: &Blocks, policies: &Policies) {
+        let stack = &mut self.items[index];
+        (stack.steps, stack.ends) = plan(&stack.key, &blocks.items, policies);
+    }
+
+    /// Removes the stacks that nobody uses.
+    pub(crate) fn take_idle(&mut self, blocks: &mut Blocks) -> Vec<Stack> {
+        let mut gone = Vec::new();
+        for index in std::mem::take(&mut self.idle) {
+            if self.items.get(index).is_some_and(|stack| stack.users == 0)
+                && let Some(stack) = self.items.remove(index)
+            {
+                self.numbers.remove(&stack.key);
+                leave(blocks, &stack.key, index);
+                gone.push(stack);
+            }
+        }
+        gone
+    }
+}
+
+fn join(blocks: &mut Blocks, key: &StackKey, index: StackIndex) {
+    for block in key.blocks.iter().chain(&key.profiles) {
+        let stacks = &mut blocks.items[*block].stacks;
+        if !stacks.contains(&index) {
+            stacks.push(index);
+        }
+    }
+}
+
+fn leave(blocks: &mut Blocks, key: &StackKey, index: StackIndex) {
+    for block in key.blocks.iter().chain(&key.profiles) {
+        if let Some(block) = blocks.items.get_mut(*block) {
+            block.stacks.retain(|other| *other != index);
+        }
+    }
+}
+
+/// The tier of a policy's block.
+pub(crate) fn tier_of(block: &Block, policies: &Policies) -> Option<Name> {
+    match block.source {
+        BlockSource::Policy(policy) => Some(policies.items[policy].tier),
+        BlockSource::Profile(_) => None,
+    }
+}
+
+fn plan(
+    key: &StackKey,
+    blocks: &Slab<BlockId, Block>,
+    policies: &Policies,
+) -> (Box<[Step]>, Box<[u32]>) {
+    let off: FxHashSet<(u32, u32)> = key.near.off.iter().copied().collect();
+    let mut plan = Plan { blocks, off, steps: Vec::new(), group: 0, place: 0 };
+    let tier = |block: &BlockId| tier_of(&blocks[*block], policies);
+    for of_tier in key.blocks.chunk_by(|a, b| tier(a) == tier(b)) {
+        of_tier.iter().for_each(|block| plan.add(*block));
+        let tier = tier(&of_tier[0]).map(|name| policies.tier(name));
+        let denies = tier.filter(|tier| tier.default_action != Action::Pass);
+        if let Some(tier) = denies {
+            plan.steps.push(Step::EndOfTier { name: tier.name.clone(), token: tier.token });
+        }
+        plan.end_group();
+    }
+    for profile in &key.profiles {
+        plan.add(*profile);
+        plan.end_group();
+    }
+    plan.steps.push(Step::EndOfProfiles);
+    let ends = (0u32..).zip(&plan.steps).filter(|(_, step)| !matches!(step, Step::Rule { .. }));
+    let ends = ends.map(|(number, _)| number).collect();
+    (plan.steps.into(), ends)
+}
+
+struct Plan<'a> {
+    blocks: &'a Slab<BlockId, Block>,
+    off: FxHashSet<(u32, u32)>,
+    steps: Vec<Step>,
+    /// Where the current tier or profile begins.
+    group: usize,
+    /// The place of the next block.
+    place: u32,
+}
+
+impl Plan<'_> {
+    fn add(&mut self, block: BlockId) {
+        let body = &self.blocks[block].body;
+        match body.kind {
+            BodyKind::Closed => self.steps.push(Step::Closed { block }),
+            BodyKind::Missing => self.steps.push(Step::Missing { block }),
+            BodyKind::Rules => {
+                let count = u32::try_from(body.rules.len()).unwrap_or(u32::MAX);
+                let on = (0..count).filter(|index| !self.off.contains(&(self.place, *index)));
+                self.steps.extend(on.map(|index| Step::Rule { block, index, resume: 0 }));
+            }
+        }
+        self.place += 1;
+    }
+
+    fn end_group(&mut self) {
+        let end = u32::try_from(self.steps.len()).unwrap_or(u32::MAX);
+        for step in &mut self.steps[self.group..] {
+            if let Step::Rule { resume, .. } = step {
+                *resume = end;
+            }
+        }
+        self.group = self.steps.len();
+    }
+}

@@ -1,0 +1,234 @@
+//! After any history the tables are those of a start from scratch, and no moment of a commit
+//! gives a verdict that neither side of it gives.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use ocicat_api::{Object, ObjectKey};
+use ocicat_flow::Outcome;
+use ocicat_node::{Change, ClassId, NodeDelta, NodeState, ServiceMatch, StackId};
+
+use super::random::Dice;
+use crate::{Budget, Commit, Engine, Locality};
+
+const HISTORIES: u64 = 60;
+const STEPS: usize = 25;
+
+type World = BTreeMap<ObjectKey, Object>;
+
+fn budget(seed: u64) -> Budget {
+    // Every fourth history is short of room.
+    match seed % 4 {
+        3 => Budget { rows: 12, cells: 150, source_ranges: 8 },
+        _ => Budget::default(),
+    }
+}
+
+fn scratch(world: &World, budget: Budget) -> Engine {
+    let mut engine = Engine::with_budget(Locality::Node("n1".into()), budget);
+    world.values().for_each(|object| engine.upsert(object));
+    engine.commit();
+    engine
+}
+
+/// Every address that something in the world is about, and its neighbours.
+fn samples(state: &NodeState) -> Vec<IpAddr> {
+    let mut out = BTreeSet::new();
+    for prefix in state.classes.keys() {
+        out.extend([prefix.network(), prefix.broadcast()]);
+        out.extend(prefix.hosts().take(2));
+    }
+    out.into_iter().collect()
+}
+
+/// A change must not refer to what is not there, nor remove what is in use.
+fn check_references(state: &NodeState) {
+    for row in state.rows.values() {
+        let cells = row.cuts.iter().map(|cut| &cut.cells).chain([&row.cells]);
+        for outcome in cells.flat_map(|cells| cells.outcomes()) {
+            assert!(state.outcomes.contains_key(&outcome));
+        }
+    }
+    for stack in state.stacks.values() {
+        for row in stack.rows.values().chain([&stack.default_row]) {
+            assert!(state.rows.contains_key(row));
+        }
+    }
+    for address in state.endpoints.values().flat_map(|endpoint| &endpoint.addresses) {
+        assert!(state.stacks.contains_key(&address.ingress));
+        assert!(state.stacks.contains_key(&address.egress));
+    }
+}
+
+fn apply_checked(state: &mut NodeState, delta: &NodeDelta) {
+    for change in delta {
+        if let Change::StackRow(stack, _, _) = change {
+            assert!(state.stacks.contains_key(stack));
+        }
+        state.apply(std::slice::from_ref(change));
+        check_references(state);
+    }
+}
+
+/// All judgements that a set of samples asks for.
+fn judge<'a>(
+    state: &'a NodeState,
+    samples: &'a [IpAddr],
+    services: &'a [ServiceMatch],
+) -> impl Iterator<Item = (String, Outcome)> + 'a {
+    state.endpoints.iter().flat_map(move |(id, endpoint)| {
+        endpoint.addresses.iter().flat_map(move |local| {
+            let far = samples.iter().filter(|far| far.is_ipv4() == local.address.is_ipv4());
+            far.flat_map(move |far| {
+                [local.ingress, local.egress].into_iter().flat_map(move |stack| {
+                    services.iter().map(move |service| {
+                        let what = format!("{id} {} {stack:?} {far} {service:?}", local.address);
+                        let outcome = state.judge(stack, *far, service).expect("total");
+                        (what, outcome.clone())
+                    })
+                })
+            })
+        })
+    })
+}
+
+fn same_judgements(a: &NodeState, b: &NodeState, services: &[ServiceMatch], context: &str) {
+    let samples = samples(a);
+    assert_eq!(a.classes.keys().collect::<Vec<_>>(), b.classes.keys().collect::<Vec<_>>());
+    let (left, right) = (judge(a, &samples, services), judge(b, &samples, services));
+    let mut count = 0;
+    for ((what, left), (_, right)) in left.zip(right) {
+        assert_eq!(left.to_string(), right.to_string(), "{context}: {what}");
+        count += 1;
+    }
+    assert_eq!(judge(b, &samples, services).count(), count);
+}
+
+/// Classes are the same up to their numbers.
+fn same_classes(a: &NodeState, b: &NodeState, context: &str) {
+    let mut there: BTreeMap<ClassId, ClassId> = BTreeMap::new();
+    let mut back: BTreeMap<ClassId, ClassId> = BTreeMap::new();
+    for (prefix, class) in &a.classes {
+        let other = b.classes[prefix];
+        assert_eq!(*there.entry(*class).or_insert(other), other, "{context}: {prefix}");
+        assert_eq!(*back.entry(other).or_insert(*class), *class, "{context}: {prefix}");
+    }
+}
+
+/// A packet that reads stack, class and row while the steps of a commit come into force.
+fn check_transition(
+    before: &NodeState,
+    commit: &Commit,
+    dice: &mut Dice,
+    context: &str,
+) {
+    let mut states = vec![before.clone()];
+    for step in commit.steps() {
+        let mut next = states[states.len() - 1].clone();
+        next.apply(step);
+        states.push(next);
+    }
+    let after = &states[states.len() - 1];
+    let samples = samples(after);
+    for (id, endpoint) in &before.endpoints {
+        let Some(other) = after.endpoints.get(id) else { continue };
+        for local in &endpoint.addresses {
+            let Some(new) = other.addresses.iter().find(|a| a.address == local.address) else {
+                continue;
+            };
+            for far in samples.iter().filter(|far| far.is_ipv4() == local.address.is_ipv4()) {
+                let service = dice.service();
+                let sides = [(local.ingress, new.ingress), (local.egress, new.egress)];
+                for (at, (old_stack, new_stack)) in sides.into_iter().enumerate() {
+                    let old = before.judge(old_stack, *far, &service).unwrap();
+                    let new = after.judge(new_stack, *far, &service).unwrap();
+                    for window in states.windows(2) {
+                        for (i, j, k) in [(0, 0, 0), (0, 0, 1), (0, 1, 1), (1, 1, 1)] {
+                            let stack = stack_of(&window[i], id, local.address, at);
+                            let class = window[j].class_of(*far).unwrap();
+                            let row = window[k].row(stack, class).unwrap();
+                            let outcome = &window[k].outcomes[&row.outcome(&service)];
+                            assert!(
+                                **outcome == *old || **outcome == *new,
+                                "{context}: {id} {far} {service:?}: {outcome} is neither {old} nor \
+                                 {new} {i}{j}{k}",
+                            );
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn stack_of(state: &NodeState, id: &ocicat_node::EndpointId, address: IpAddr, at: usize) -> StackId {
+    let addresses = &state.endpoints[id].addresses;
+    let local = addresses.iter().find(|local| local.address == address).unwrap();
+    [local.ingress, local.egress][at]
+}
+
+fn change(world: &mut World, engine: &mut Engine, dice: &mut Dice) -> String {
+    let object = dice.object();
+    let key = object.key();
+    let remove = world.contains_key(&key) && dice.once_in(3);
+    let text = format!("{} {key:?}", if remove { "remove" } else { "upsert" });
+    if remove {
+        world.remove(&key);
+        engine.remove(&key);
+    } else {
+        engine.upsert(&object);
+        world.insert(key, object);
+    }
+    text
+}
+
+fn run(seed: u64) {
+    let mut dice = Dice(seed);
+    let mut world = World::new();
+    let budget = budget(seed);
+    let mut engine = Engine::with_budget(Locality::Node("n1".into()), budget);
+    let mut state = NodeState::default();
+    for _ in 0..dice.roll(60) {
+        change(&mut world, &mut engine, &mut dice);
+    }
+    for step in 0..STEPS {
+        let count = if dice.once_in(3) { 1 + dice.roll(6) } else { 1 };
+        let texts: Vec<String> =
+            (0..count).map(|_| change(&mut world, &mut engine, &mut dice)).collect();
+        let context = format!("seed {seed} step {step} {texts:?}");
+        let before = state.clone();
+        let commit = engine.commit();
+        apply_checked(&mut state, &commit.delta);
+        assert_eq!(state, engine.snapshot(), "{context}");
+        let services: Vec<ServiceMatch> = (0..6).map(|_| dice.service()).collect();
+        let fresh = scratch(&world, budget).snapshot();
+        same_judgements(&state, &fresh, &services, &context);
+        if std::env::var("DUMP").is_ok() {
+            let other = scratch(&world, budget);
+            for e in [&engine, &other] {
+                eprintln!("--- {context}");
+                let mut q: Vec<String> = e.questions.items.iter().map(|(_, q)| { let k = format!("{:?}", q.key); let n = |i: u32| e.interner.names.texts_of(i); let mut out = String::new(); let mut rest = k.as_str(); while let Some(at) = rest.find("Name(") { out.push_str(&rest[..at]); let end = rest[at..].find(')').unwrap() + at; out.push_str(&n(rest[at+5..end].parse().unwrap())); rest = &rest[end+1..]; } out.push_str(rest); format!("{out} users {} classes {:?}", q.users.len(), q.classes)}).collect();
+                q.sort(); q.iter().for_each(|q| eprintln!("{q}"));
+                let mut c: Vec<_> = e.snapshot().classes.into_iter().collect(); c.sort(); eprintln!("{c:?}");
+            }
+        }
+        same_classes(&state, &fresh, &context);
+        assert_eq!(state.stacks.len(), fresh.stacks.len(), "{context}");
+        if count == 1 && step > 0 {
+            check_transition(&before, &commit, &mut dice, &context);
+        }
+        assert!(engine.commit().delta.is_empty(), "{context}");
+    }
+    world.keys().for_each(|key| engine.remove(key));
+    engine.commit();
+    engine.assert_empty();
+}
+
+#[test]
+fn incremental_is_from_scratch() {
+    let first = std::env::var("OCICAT_SEED").ok().and_then(|seed| seed.parse().ok());
+    match first {
+        Some(seed) => run(seed),
+        None => (0..HISTORIES).for_each(run),
+    }
+}
