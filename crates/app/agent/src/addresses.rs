@@ -21,7 +21,6 @@ const ATTEMPTS: usize = 16;
 const REST: Duration = Duration::from_secs(30);
 
 /// Gives out addresses of this node.
-#[derive(Debug)]
 pub struct Addresses {
     client: Client,
     node: String,
@@ -184,7 +183,7 @@ impl Addresses {
     async fn list(&self, kind: Kind) -> anyhow::Result<Vec<Object>> {
         let list = self.client.list(kind, &Selection::all()).await;
         let list = list.with_context(|| format!("listing {kind}"))?;
-        let decode = |item: &bytes::Bytes| ocicat_api::decode_json(item).object;
+        let decode = |item: &bytes::Bytes| ocicat_api::decode::decode_json(item).object;
         Ok(list.items.iter().filter_map(decode).collect())
     }
 

@@ -43,8 +43,12 @@ pub const INBOX: usize = 4096;
 const BATCH: usize = 4096;
 /// How long what a commit replaced stays in the kernel at least; then a grace period is awaited.
 const COLLECT_AFTER: Duration = Duration::from_millis(50);
-/// The second walk over the connections, for those confirmed during a commit.
-const SECOND_WALK: Duration = Duration::from_millis(300);
+/// Live connections are judged again this long after a commit, so that a burst costs one walk.
+const WALK_AFTER: Duration = Duration::from_millis(30);
+/// And once more, for those confirmed during a commit.
+const WALK_AGAIN_AFTER: Duration = Duration::from_millis(300);
+/// Walks begin at least this far apart.
+const WALKS_APART: Duration = Duration::from_millis(150);
 /// How often the kernel's state is compared with ours.
 const AUDIT_EVERY: Duration = Duration::from_secs(60);
 
@@ -98,7 +102,9 @@ pub struct Core {
     in_force: bool,
     commits: u64,
     collect_at: Option<Instant>,
-    walks: Vec<Instant>,
+    walk_at: Option<Instant>,
+    walk_again_at: Option<Instant>,
+    last_walk: Instant,
     audit_at: Instant,
     problems: BTreeMap<ObjectKey, Vec<Problem>>,
     versions: BTreeMap<ObjectKey, Arc<str>>,
@@ -106,6 +112,10 @@ pub struct Core {
     counted: report::Counted,
     reports: watch::Sender<Report>,
     failure: Option<String>,
+    /// The newest resource version of a policy object that was seen.
+    revision: u64,
+    /// How each policy fares, as of the last calculation.
+    fares: BTreeMap<ObjectKey, ocicat_policy::PolicyReport>,
 }
 
 impl Core {
@@ -122,7 +132,7 @@ impl Core {
         let mut engine = Engine::new(Locality::Node(config.node.as_str().into()));
         for record in records.all() {
             let key = record.workload.key();
-            engine.set_addresses(&key, record.addresses.clone());
+            engine.set_addresses(&key, &record.addresses);
             engine.set_local(&key, ocicat_policy::Place::Local);
         }
         Ok(Self {
@@ -142,7 +152,9 @@ impl Core {
             in_force: false,
             commits: 0,
             collect_at: None,
-            walks: Vec::new(),
+            walk_at: None,
+            walk_again_at: None,
+            last_walk: Instant::now(),
             audit_at: Instant::now() + AUDIT_EVERY,
             problems: BTreeMap::new(),
             versions: BTreeMap::new(),
@@ -150,6 +162,8 @@ impl Core {
             counted: report::Counted::default(),
             reports,
             failure: None,
+            revision: 0,
+            fares: BTreeMap::new(),
             config,
         })
     }
@@ -229,14 +243,16 @@ impl Core {
                 self.problems.remove(&key);
             } else {
                 for problem in &problems {
-                    tracing::error!(object = %key, field = problem.field, "{}", problem.message);
+                    report::log_problem(&key, problem);
                 }
                 self.problems.insert(key.clone(), problems);
             }
             let version = object.metadata().resource_version.clone();
+            let number = version.as_deref().and_then(|version| version.parse().ok());
+            self.revision = self.revision.max(number.unwrap_or(0));
             self.versions.insert(key, version.unwrap_or_default());
         }
-        self.engine.upsert(object);
+        self.engine.upsert(&object);
     }
 
     fn remove(&mut self, key: &ObjectKey) {
@@ -252,9 +268,12 @@ impl Core {
         if self.collect_at.is_some_and(|at| at <= now) {
             self.collect();
         }
-        if self.walks.iter().any(|at| *at <= now) {
-            self.walks.retain(|at| *at > now);
+        let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        if due(self.walk_at) || due(self.walk_again_at) {
+            self.walk_at = None;
+            self.walk_again_at = self.walk_again_at.filter(|at| *at > now);
             self.judge_connections();
+            self.last_walk = Instant::now();
         }
         if self.audit_at <= now {
             self.audit_at = now + AUDIT_EVERY;
@@ -270,7 +289,8 @@ impl Core {
 
     fn next_deadline(&self) -> Instant {
         let retry = self.failure.as_ref().map(|_| Instant::now() + Duration::from_secs(1));
-        let times = self.walks.iter().copied().chain(self.collect_at).chain(retry);
+        let walks = self.walk_at.into_iter().chain(self.walk_again_at);
+        let times = walks.chain(self.collect_at).chain(retry);
         times.chain([self.audit_at]).min().unwrap_or(self.audit_at)
     }
 }

@@ -22,7 +22,9 @@ const PER_SECOND: f64 = 100.0;
 /// # Errors
 /// If the group cannot be had, or its socket fails.
 pub async fn follow(group: u16, outcomes: Outcomes) -> anyhow::Result<()> {
-    let mut reader = AsyncFd::new(Nflog::open(&Settings::of_group(group))?)?;
+    let nflog = Nflog::open(&Settings::of_group(group))?;
+    #[expect(deprecated, reason = "the reader owns its descriptor for as long as it lives")]
+    let mut reader = AsyncFd::new(nflog)?;
     let mut budget = Budget { tokens: BURST, at: Instant::now(), left_out: 0 };
     let mut lost = 0;
     loop {

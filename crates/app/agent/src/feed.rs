@@ -48,7 +48,7 @@ async fn follow(client: Client, kind: Kind, core: mpsc::Sender<Message>) {
         match watch.next().await {
             Event::Restarted => listed = Some(HashSet::new()),
             Event::Upsert(bytes) => {
-                let decoded = ocicat_api::decode_json(&bytes);
+                let decoded = ocicat_api::decode::decode_json(&bytes);
                 let Some(object) = decoded.object else {
                     for problem in decoded.problems {
                         tracing::error!(%kind, field = problem.field, "{}", problem.message);

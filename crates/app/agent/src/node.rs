@@ -45,6 +45,18 @@ pub async fn register(client: &Client, node: &str, addresses: &[IpAddr]) -> anyh
     Ok(())
 }
 
+/// The annotation of a Node that names the newest resource version of a policy object in force.
+const REVISION: &str = "ocicat.io/policy-revision";
+
+/// Says on the Node which revision is in force.
+///
+/// # Errors
+/// If the API cannot be asked or refuses.
+pub async fn annotate_revision(client: &Client, node: &str, revision: u64) -> Result<(), Error> {
+    let patch = json!({ "metadata": { "annotations": { REVISION: revision.to_string() } } });
+    client.merge_patch(Kind::Node, Name::cluster(node), &patch).await.map(drop)
+}
+
 fn internal_addresses(node: &Value) -> impl Iterator<Item = IpAddr> + '_ {
     let entries = node["status"]["addresses"].as_array();
     entries

@@ -1,7 +1,9 @@
 //! How policies fare, written to the API: one PolicyStatus for each policy, with an entry for each
 //! node.
 //!
-//! Each agent writes only its own entry, by merge patch, so that agents do not disturb each other.
+//! Each agent writes only its own entry, by merge patch, so that agents do not disturb each other. A
+//! host has an entry where a policy selects one of its endpoints or has problems; that all others are
+//! in force too is said once, by the annotation of its Node that names the newest revision in force.
 //! Changes within [`SETTLE`] become one write. A write that fails is tried again with the next
 //! change, and every [`RETRY`].
 
@@ -14,6 +16,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use crate::core::Report;
+use crate::node;
 
 const SETTLE: Duration = Duration::from_millis(200);
 const RETRY: Duration = Duration::from_secs(10);
@@ -21,10 +24,21 @@ const RETRY: Duration = Duration::from_secs(10);
 /// Follows the reports until the core is gone.
 pub async fn follow(client: Client, node: String, mut reports: watch::Receiver<Report>) {
     let mut written: BTreeMap<ObjectKey, Value> = BTreeMap::new();
+    let mut revision = 0;
     let mut first = true;
     loop {
-        let complete = write(&client, &node, &reports.borrow_and_update().clone(), &mut written).await;
-        if first && complete && reports.borrow().ready {
+        let report = reports.borrow_and_update().clone();
+        let mut complete = write(&client, &node, &report, &mut written).await;
+        if complete && report.ready && report.revision != revision {
+            match node::annotate_revision(&client, &node, report.revision).await {
+                Ok(()) => revision = report.revision,
+                Err(error) => {
+                    tracing::warn!(%error, "cannot write the node's revision");
+                    complete = false;
+                }
+            }
+        }
+        if first && complete && report.ready {
             forget_gone(&client, &node, &written).await;
             first = false;
         }

@@ -70,7 +70,6 @@ impl Failure {
 }
 
 /// What the socket may ask.
-#[derive(Debug)]
 pub struct Workloads {
     client: Client,
     addresses: Addresses,
@@ -106,9 +105,16 @@ impl Workloads {
         let workload = workload(request)?;
         let (object, wanted) = self.read(&workload).await?;
         let handle = handle(request);
-        let addresses = self.addresses.assign(&handle, &wanted).await;
-        let addresses =
-            addresses.map_err(|error| Failure::new(101, "no address", format!("{error:#}")))?;
+        let addresses = match self.addresses.assign(&handle, &wanted).await {
+            Ok(addresses) => addresses,
+            Err(error) => {
+                // One family may have been given before the other failed.
+                if let Err(undo) = self.addresses.release(&handle).await {
+                    tracing::error!("could not undo a failed ADD: {undo:#}");
+                }
+                return Err(Failure::new(101, "no address", format!("{error:#}")));
+            }
+        };
         let interface =
             ocicat_kernel::attach::interface_name(&request.container_id, &request.ifname);
         let mac = ocicat_kernel::attach::workload_mac(&request.container_id, &request.ifname);
@@ -191,7 +197,7 @@ impl Workloads {
             let code = if error.is_not_found() { 100 } else { 11 };
             Failure::new(code, "cannot read the workload", error)
         })?;
-        let decoded = ocicat_api::decode(&value);
+        let decoded = ocicat_api::decode::decode(&value);
         let Some(object) = decoded.object else {
             let details: Vec<String> =
                 decoded.problems.iter().map(|p| format!("{}: {}", p.field, p.message)).collect();

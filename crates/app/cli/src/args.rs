@@ -61,10 +61,10 @@ pub struct Cli {
           help_heading = "Logs")]
     pub log_format: LogFormat,
     /// Least level of log lines: error, warn, info, debug, trace, off; or part=level,…
-    #[arg(long, global = true, default_value = "warn", value_parser = logs::level,
+    #[arg(long, global = true, value_parser = logs::level,
           env = "OCICAT_LOG_LEVEL", hide_env = true, value_name = "LEVEL",
           help_heading = "Logs")]
-    pub log_level: String,
+    pub log_level: Option<String>,
     #[command(subcommand)]
     pub command: Command,
 }

@@ -38,7 +38,12 @@ fn main() -> ExitCode {
         return ocicat_cni::main();
     }
     let cli = Cli::parse();
-    logs::start(cli.log_format, &cli.log_level);
+    // What runs for long tells what it does; what answers at once only warns.
+    let level = match cli.command {
+        Command::Agent(_) | Command::Apiserver(_) => "info",
+        _ => "warn",
+    };
+    logs::start(cli.log_format, cli.log_level.as_deref().unwrap_or(level));
     match run(cli.command) {
         Ok(code) => code,
         Err(failure) => failure.print(),

@@ -1,9 +1,11 @@
 //! `ocicat status`: whether policies are in force on every host, and why not.
 //!
-//! Each agent writes what it enforces into the PolicyStatus object of each policy. A policy is in
-//! force on a host when that host's entry says so for the version that the API has now.
+//! Each agent writes what it enforces into the PolicyStatus object of each policy that selects one of
+//! its workloads or has problems there, and the newest version of any policy that it enforces onto
+//! its Node. A policy is in force on a host when the host's entry says so for the version that the
+//! API has now, or when the host has no entry and enforces that version or a newer one.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use ocicat_api::Kind;
@@ -99,7 +101,8 @@ impl Status {
     }
 
     fn of(nodes: &[Value], entries: &[Value], policies: &[(Kind, Value)]) -> Self {
-        let hosts: BTreeSet<&str> = nodes.iter().map(name_of).collect();
+        let hosts: BTreeMap<&str, u64> =
+            nodes.iter().map(|node| (name_of(node), revision_of(node))).collect();
         let entries: BTreeMap<&str, &Value> = entries
             .iter()
             .map(|entry| (name_of(entry), &entry["status"]["nodes"]))
@@ -167,7 +170,7 @@ impl Status {
 }
 
 impl PolicyState {
-    fn of(kind: Kind, object: &Value, entries: &Value, hosts: &BTreeSet<&str>) -> Self {
+    fn of(kind: Kind, object: &Value, entries: &Value, hosts: &BTreeMap<&str, u64>) -> Self {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let metadata = &object["metadata"];
         let revision = text(&metadata["resourceVersion"]);
@@ -186,8 +189,13 @@ impl PolicyState {
             failed: Vec::new(),
             endpoints: 0,
         };
-        for host in hosts {
+        let version: u64 = state.revision.parse().unwrap_or(u64::MAX);
+        for (host, enforced) in hosts {
             let entry = &entries[*host];
+            if entry.is_null() && *enforced >= version {
+                state.in_force.push((*host).to_owned());
+                continue;
+            }
             state.endpoints += entry["endpoints"].as_u64().unwrap_or(0);
             if entry["resourceVersion"].as_str() != Some(&state.revision) {
                 state.pending.push((*host).to_owned());
@@ -270,6 +278,12 @@ async fn fetch(client: &Client, resource: Resource) -> Result<Vec<Value>, Failur
 
 fn name_of(object: &Value) -> &str {
     object["metadata"]["name"].as_str().unwrap_or_default()
+}
+
+/// The newest version of any policy that the node's agent enforces; 0 if it has said nothing.
+fn revision_of(node: &Value) -> u64 {
+    let annotation = &node["metadata"]["annotations"]["ocicat.io/policy-revision"];
+    annotation.as_str().and_then(|text| text.parse().ok()).unwrap_or(0)
 }
 
 /// The name of a policy's PolicyStatus: `netpol.shop.web`.

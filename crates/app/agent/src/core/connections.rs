@@ -1,8 +1,9 @@
 //! Live connections, judged again after a change.
 //!
 //! A connection that policy no longer allows gets the mark that ends it: its next packet, from
-//! either side, is dropped. One that was ended and is allowed again loses both marks, so that its
-//! next packet is judged as if it were the first.
+//! either side, is dropped. One that was ended and is allowed again goes on as allowed, whichever side
+//! sends next: judged as if it were the first, a packet of the server would ask for a connection to
+//! the client.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -25,7 +26,7 @@ impl Core {
         let (ended, decided) = (config.ended(), config.decided());
         let local = self.local_addresses();
         let own: BTreeSet<IpAddr> =
-            self.rtnl.addresses()?.into_iter().map(|a| a.address.addr()).collect();
+            self.rtnl.addresses()?.into_iter().map(|a| a.net.addr()).collect();
         let mut changes = Vec::new();
         for entry in self.conntrack.entries(&Filter::default())? {
             if entry.mark & (ended | decided) == 0 || own.contains(&entry.original.source) {
@@ -35,7 +36,7 @@ impl Core {
             let is_ended = entry.mark & ended != 0;
             let value = match verdict {
                 Verdict::Deny if !is_ended => ended,
-                Verdict::Allow if is_ended => 0,
+                Verdict::Allow if is_ended => decided,
                 _ => continue,
             };
             changes.push(MarkChange { key: entry.key(), value, mask: ended | decided });

@@ -7,7 +7,7 @@ use ocicat_compile::TABLE;
 use ocicat_node::{Attachment, EndpointId};
 use ocicat_program::nft::{Ruleset, TableId, Transaction};
 
-use super::{COLLECT_AFTER, Core, SECOND_WALK};
+use super::{COLLECT_AFTER, Core, WALK_AFTER, WALK_AGAIN_AFTER, WALKS_APART};
 
 /// Changed attachments; `None` for those that are gone.
 pub(super) type Attachments = [(EndpointId, Option<Attachment>)];
@@ -29,6 +29,12 @@ impl Core {
 
     fn try_bring_into_force(&mut self, attachments: &Attachments) -> anyhow::Result<()> {
         let commit = self.engine.commit();
+        for key in &commit.removed {
+            self.fares.remove(key);
+        }
+        for fare in commit.reports {
+            self.note_fare(fare);
+        }
         let ops = self.compiler.update(&commit.delta, attachments);
         self.publish_outcomes(&commit.delta);
         if !self.in_force || self.failure.is_some() {
@@ -47,7 +53,9 @@ impl Core {
         if self.compiler.has_garbage() {
             self.collect_at.get_or_insert(now + COLLECT_AFTER);
         }
-        self.walks = vec![now, now + SECOND_WALK];
+        let earliest = (now + WALK_AFTER).max(self.last_walk + WALKS_APART);
+        self.walk_at.get_or_insert(earliest);
+        self.walk_again_at = Some(now + WALK_AGAIN_AFTER);
         self.sync_routes()
     }
 

@@ -52,8 +52,8 @@ impl Core {
         self.records.put(record.clone())?;
         let key = record.workload.key();
         self.note_topology(&object);
-        self.engine.upsert(*object);
-        self.engine.set_addresses(&key, record.addresses.clone());
+        self.engine.upsert(&object);
+        self.engine.set_addresses(&key, &record.addresses);
         self.engine.set_local(&key, ocicat_policy::Place::Local);
         Ok(())
     }

@@ -22,6 +22,8 @@ const OUTCOMES_REMEMBERED: usize = 200_000;
 pub struct Report {
     /// Policies that select a local endpoint or have problems.
     pub policies: BTreeMap<ObjectKey, PolicyReport>,
+    /// The newest resource version of any policy object that is in force here.
+    pub revision: u64,
     pub ready: bool,
 }
 
@@ -124,22 +126,34 @@ impl Core {
         addresses.into_iter().filter(|address| !self.in_force || !known(address)).collect()
     }
 
+    /// Keeps the report, and logs what is wrong with the policy if it is new and was not seen in
+    /// decoding already.
+    pub(super) fn note_fare(&mut self, fare: ocicat_policy::PolicyReport) {
+        let known = self.fares.get(&fare.key).map_or(&[][..], |known| &known.problems);
+        let decoded = self.problems.get(&fare.key).map_or(&[][..], Vec::as_slice);
+        let is_new = |problem: &&Problem| !known.contains(problem) && !decoded.contains(problem);
+        for problem in fare.problems.iter().filter(is_new) {
+            log_problem(&fare.key, problem);
+        }
+        self.fares.insert(fare.key.clone(), fare);
+    }
+
     /// Tells the status task how policies fare now.
     pub(super) fn report(&mut self) {
         let mut policies = BTreeMap::new();
-        for report in self.engine.reports() {
-            let problems = self.problems.get(&report.key);
-            let listed = problems.into_iter().flatten().map(text_of);
-            let problems: Vec<_> =
-                listed.chain(report.problems.iter().map(|p| (String::new(), p.clone()))).collect();
-            if report.endpoints == 0 && problems.is_empty() {
+        for (key, fare) in &self.fares {
+            let decoded = self.problems.get(key).into_iter().flatten();
+            let mut problems: Vec<_> = decoded.chain(&fare.problems).map(text_of).collect();
+            problems.sort();
+            problems.dedup();
+            if fare.endpoints == 0 && problems.is_empty() {
                 continue;
             }
-            let resource_version = self.versions.get(&report.key).cloned().unwrap_or_default();
-            policies.insert(report.key, PolicyReport {
-                tier: report.tier,
+            let resource_version = self.versions.get(key).cloned().unwrap_or_default();
+            policies.insert(key.clone(), PolicyReport {
+                tier: Arc::clone(&fare.policy.tier),
                 resource_version,
-                endpoints: report.endpoints,
+                endpoints: fare.endpoints,
                 problems,
             });
         }
@@ -151,7 +165,8 @@ impl Core {
                 problems: problems.iter().map(text_of).collect(),
             });
         }
-        let report = Report { policies, ready: self.in_force && self.failure.is_none() };
+        let ready = self.in_force && self.failure.is_none();
+        let report = Report { policies, revision: self.revision, ready };
         self.reports.send_if_modified(|known| {
             let changed = *known != report;
             *known = report;
@@ -222,6 +237,15 @@ impl Core {
                 }
             }
         }
+    }
+}
+
+pub(super) fn log_problem(object: &ObjectKey, problem: &Problem) {
+    let Problem { field, message, .. } = problem;
+    if problem.is_error() {
+        tracing::error!(%object, field, "{message}");
+    } else {
+        tracing::warn!(%object, field, "{message}");
     }
 }
 

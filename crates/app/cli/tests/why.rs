@@ -1,0 +1,148 @@
+//! `ocicat why` as a person and as a program sees it. Expected output is in `tests/why`; with
+//! `UPDATE_EXPECT=1` it is written anew, to be reviewed in the diff.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+/// Runs `ocicat` in `tests`, without colour and without a cluster.
+fn ocicat(args: &[&str], stdin: &str) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_ocicat"))
+        .args(args)
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests"))
+        .env_remove("OCICAT_API")
+        .env("KUBECONFIG", "/nonexistent")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // A process that does not read its input is no mistake of this test.
+    let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
+    child.wait_with_output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// Compares with the file of that name.
+fn expect(name: &str, found: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(name);
+    if std::env::var_os("UPDATE_EXPECT").is_some() {
+        std::fs::write(&path, found).unwrap();
+    }
+    let expected = std::fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(found, expected, "{name} differs; UPDATE_EXPECT=1 writes it anew");
+}
+
+/// Command line, exit code and stdout of a question.
+fn asked(args: &[&str]) -> String {
+    let output = ocicat(&[&["why", "-f", "why/shop"], args].concat(), "");
+    let stderr = text(&output.stderr);
+    assert!(stderr.starts_with("note: skipped, of no use here: 1 ConfigMap (v1)"), "{stderr}");
+    let code = output.status.code().unwrap();
+    format!("$ ocicat why -f shop {}\n{}exit {code}\n", args.join(" "), text(&output.stdout))
+}
+
+#[test]
+fn explanations_read_well() {
+    let questions: [&[&str]; 8] = [
+        &["shop/web", "shop/db-0:sql"],
+        &["-n", "shop", "deploy/web", "db-0:22"],
+        &["shop/printer", "shop/db-0:5432"],
+        &["shop/web", "192.0.2.20:9100/TCP"],
+        &["shop/web", "[2001:db8::10]:443"],
+        &["shop/db-0", "shop/web:http"],
+        &["shop/db-0", "10.1.0.7:22"],
+        &["shop/web", "shop/db-0:8/ICMP"],
+    ];
+    let found: Vec<String> = questions.iter().map(|args| asked(args)).collect();
+    expect("why/explanations.txt", &found.join("\n"));
+}
+
+#[test]
+fn json_has_both_sides() {
+    let output =
+        ocicat(&["why", "-f", "why/shop", "shop/printer", "shop/db-0:sql", "-o", "json"], "");
+    assert_eq!(output.status.code(), Some(1));
+    expect("why/explanation.json", &text(&output.stdout));
+    let value: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(value["verdict"], "Deny");
+    assert_eq!(value["ingress"]["policy"], "gnp/security.data");
+    assert_eq!(value["ingress"]["rule"], 1);
+    assert_eq!(value["ingress"]["at"], "why/shop/policies.yaml:18");
+}
+
+#[test]
+fn a_batch_answers_line_by_line() {
+    let lines = [
+        r#"{"from":"shop/web","to":"shop/db-0","protocol":"TCP","port":5432}"#,
+        r#"{"from":"shop/web","to":"shop/db-0","protocol":"UDP","port":5432}"#,
+        r#"{"from":"shop/printer","to":"shop/db-0","protocol":"TCP","port":5432}"#,
+        r#"{"from":"192.0.2.99","to":"deploy/web","protocol":"TCP","port":"http"}"#,
+        r#"{"from":"shop/db-0","to":"192.0.2.1","protocol":"ICMP","port":"8.0"}"#,
+        r#"{"from":"shop/db-0","to":"192.0.2.1","protocol":6,"port":443}"#,
+    ];
+    let output = ocicat(
+        &["why", "-f", "why/shop", "-n", "shop", "--batch", "-"],
+        &format!("{}\n", lines.join("\n")),
+    );
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    expect("why/batch.jsonl", &text(&output.stdout));
+    assert_eq!(text(&output.stdout).lines().count(), lines.len());
+}
+
+#[test]
+fn bad_lines_of_a_batch_get_an_answer_too() {
+    let lines = "{\"from\":\"shop/web\",\"to\":\"shop/db-0\",\"port\":5432}\nnonsense\n\
+        {\"from\":\"shop/nobody\",\"to\":\"shop/db-0\",\"port\":1}\n\
+        {\"from\":\"shop/web\",\"to\":\"shop/db-0\",\"port\":70000}\n";
+    let output = ocicat(&["why", "-f", "why/shop", "--batch", "-"], lines);
+    assert_eq!(output.status.code(), Some(2));
+    let answers: Vec<Value> =
+        text(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(answers.len(), 4);
+    assert_eq!(answers[0]["verdict"], "Allow");
+    let error = |index: usize| answers[index]["error"].as_str().unwrap();
+    assert!(error(1).contains("expected {\"from\""), "{}", error(1));
+    assert!(error(2).contains("no workload shop/nobody"), "{}", error(2));
+    assert!(error(3).contains("expected 0-65535"), "{}", error(3));
+}
+
+#[test]
+fn questions_that_cannot_be_read_are_bad_input() {
+    for (args, expected) in [
+        (["shop/web", "shop/db-0:99999"], "expected 0-65535"),
+        (["shop/web", "shop/db-0:80/xyz"], "expected TCP, UDP"),
+        (["shop/web", "fd00::1:80/TCP"], "expected brackets around an IPv6 address"),
+        (["Shop/web", "shop/db-0"], "expected namespace/name"),
+        (["shop/nobody", "shop/db-0"], "namespace shop has"),
+        (["shop/web", "shop/db-0:ssh"], "it has sql"),
+        (["192.0.2.1", "[2001:db8::1]:80"], "no address family"),
+    ] {
+        let output = ocicat(&[&["why", "-f", "why/shop"], &args[..]].concat(), "");
+        let stderr = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{stderr}");
+        assert!(output.stdout.is_empty());
+        assert!(stderr.contains(expected), "{stderr}");
+    }
+}
+
+#[test]
+fn without_an_api_nothing_can_be_asked() {
+    let output = ocicat(&["why", "--api", "unix:/nonexistent", "shop/web", "shop/db-0"], "");
+    assert_eq!(output.status.code(), Some(3));
+    assert!(text(&output.stderr).contains("cannot reach unix:/nonexistent"));
+}
+
+/// Each mistake names file, line, column, object, field and what was expected.
+#[test]
+fn mistakes_in_manifests_are_shown_in_their_lines() {
+    let output = ocicat(&["why", "-f", "bad", "shop/a", "shop/b"], "");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(output.stdout.is_empty());
+    expect("bad/expected.txt", &text(&output.stderr));
+}
