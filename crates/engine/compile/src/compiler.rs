@@ -25,6 +25,23 @@ use crate::stack::StackNumber;
 use crate::Config;
 use garbage::Garbage;
 
+/// A change in two transactions, to be committed one after the other.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Update {
+    /// New chains, which nothing leads to yet. Often empty: then there is nothing to commit first.
+    pub prepare: Vec<Op>,
+    /// Everything else.
+    pub apply: Vec<Op>,
+}
+
+impl Update {
+    /// The transactions that are not empty, in order.
+    pub fn transactions(self) -> impl Iterator<Item = Transaction> {
+        let steps = [self.prepare, self.apply].into_iter().filter(|ops| !ops.is_empty());
+        steps.map(|ops| Transaction { table: layout::table(), ops })
+    }
+}
+
 /// What the kernel holds, so that a change costs what it changes.
 ///
 /// If the kernel refuses a transaction, the compiler is ahead of it: make it right with
@@ -123,7 +140,8 @@ impl Compiler {
         }
         ops.extend(skeleton::chains(epoch, &self.config));
         for (id, outcome) in &self.outcomes {
-            ops.extend(self.outcome_ops(*id, outcome));
+            let Update { prepare, apply } = self.outcome_ops(*id, outcome);
+            ops.extend(prepare.into_iter().chain(apply));
         }
         for (named, elements) in elements {
             ops.push(add(named, epoch, elements));
@@ -158,24 +176,24 @@ impl Compiler {
     }
 
     /// An outcome's element, with what its verdict needs.
-    fn outcome_ops(&self, id: OutcomeId, outcome: &Outcome) -> Vec<Op> {
+    fn outcome_ops(&self, id: OutcomeId, outcome: &Outcome) -> Update {
         let (epoch, key) = (self.epoch, layout::outcome(id));
         let element = Element::new(key.clone()).comment(outcome.to_string());
         if outcome.verdict == FlowVerdict::Deny {
             let mark = Element::new(key).value(Value::Mark(layout::kernel_outcome(id)));
             let log = Verdict::Goto(epoch.name("deny_log"));
-            return vec![
-                add(Named::DenyMark, epoch, vec![mark]),
-                add(Named::Deny, epoch, vec![element.verdict(log)]),
-            ];
+            let marks = add(Named::DenyMark, epoch, vec![mark]);
+            let denies = add(Named::Deny, epoch, vec![element.verdict(log)]);
+            return Update { prepare: vec![], apply: vec![marks, denies] };
         }
         if outcome.logged.is_empty() {
-            return vec![add(Named::Allow, epoch, vec![element.verdict(Verdict::Return)])];
+            let allows = add(Named::Allow, epoch, vec![element.verdict(Verdict::Return)]);
+            return Update { prepare: vec![], apply: vec![allows] };
         }
         let chain = epoch.numbered("log", id.0);
-        let mut ops = skeleton::log_chain(&chain, layout::kernel_outcome(id), &self.config);
-        ops.push(add(Named::Allow, epoch, vec![element.verdict(Verdict::Goto(chain))]));
-        ops
+        let prepare = skeleton::log_chain(&chain, layout::kernel_outcome(id), &self.config);
+        let allows = add(Named::Allow, epoch, vec![element.verdict(Verdict::Goto(chain))]);
+        Update { prepare, apply: vec![allows] }
     }
 
     /// The epoch in force.

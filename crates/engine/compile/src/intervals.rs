@@ -10,6 +10,7 @@ use ocicat_node::{PortRange, Protocol};
 use ocicat_program::nft::build::{self, L4PROTO, PRIORITY};
 use ocicat_program::nft::{Chain, Element, KeyType, MetaKey, Op, Rule, Set, SetId, Value, Verdict};
 
+use crate::Update;
 use crate::cells::RangeCell;
 use crate::layout::{Epoch, Named};
 
@@ -35,14 +36,14 @@ impl Intervals {
         &mut self,
         epoch: Epoch,
         cells: &[RangeCell],
-        ops: &mut Vec<Op>,
+        update: &mut Update,
         retired: &mut Vec<u32>,
     ) {
         for cell in cells {
-            self.cut(epoch, cell.ports, ops, retired);
+            self.cut(epoch, cell.ports, update, retired);
             for (number, interval) in self.covering(cell.ports) {
                 let element = row_element(&cell.row, cell.protocol, &cell.outcome);
-                ops.push(Op::AddElements { set: rows_id(epoch, number), elements: vec![element] });
+                update.apply.push(Op::AddElements { set: rows_id(epoch, number), elements: vec![element] });
                 interval.rows.insert((cell.row.clone(), cell.protocol), cell.outcome.clone());
             }
         }
@@ -77,11 +78,11 @@ impl Intervals {
 
     /// The operations that make all of it in another epoch.
     pub(crate) fn program(&self, epoch: Epoch) -> Vec<Op> {
-        let mut ops = Vec::new();
+        let mut update = Update::default();
         for (first, interval) in &self.by_first {
-            make(epoch, *first, interval, &mut ops);
+            make(epoch, *first, interval, &mut update);
         }
-        ops
+        update.prepare.into_iter().chain(update.apply).collect()
     }
 
     fn covering(&mut self, ports: PortRange) -> impl Iterator<Item = (u32, &mut Interval)> {
@@ -91,35 +92,35 @@ impl Intervals {
     }
 
     /// Afterwards every port of the range is in an interval that lies inside the range.
-    fn cut(&mut self, epoch: Epoch, ports: PortRange, ops: &mut Vec<Op>, retired: &mut Vec<u32>) {
-        self.split_at(epoch, ports.first, ops, retired);
+    fn cut(&mut self, epoch: Epoch, ports: PortRange, update: &mut Update, retired: &mut Vec<u32>) {
+        self.split_at(epoch, ports.first, update, retired);
         if let Some(after) = ports.last.checked_add(1) {
-            self.split_at(epoch, after, ops, retired);
+            self.split_at(epoch, after, update, retired);
         }
         let mut from = u32::from(ports.first);
         let present: Vec<(u16, u16)> = (self.by_first.range(ports.first..=ports.last))
             .map(|(first, interval)| (*first, interval.last))
             .collect();
         for (first, last) in present {
-            self.fill(epoch, from, u32::from(first), ops);
+            self.fill(epoch, from, u32::from(first), update);
             from = u32::from(last) + 1;
         }
-        self.fill(epoch, from, u32::from(ports.last) + 1, ops);
+        self.fill(epoch, from, u32::from(ports.last) + 1, update);
     }
 
     /// A new interval for the ports from `from` up to but not including `until`.
-    fn fill(&mut self, epoch: Epoch, from: u32, until: u32, ops: &mut Vec<Op>) {
+    fn fill(&mut self, epoch: Epoch, from: u32, until: u32, update: &mut Update) {
         let (Ok(first), Some(Ok(last))) =
             (u16::try_from(from), until.checked_sub(1).map(u16::try_from))
         else {
             return;
         };
         if first <= last && from < until {
-            self.insert(epoch, first, last, Covered::new(), ops);
+            self.insert(epoch, first, last, Covered::new(), update);
         }
     }
 
-    fn split_at(&mut self, epoch: Epoch, port: u16, ops: &mut Vec<Op>, retired: &mut Vec<u32>) {
+    fn split_at(&mut self, epoch: Epoch, port: u16, update: &mut Update, retired: &mut Vec<u32>) {
         let Some((&first, interval)) = self.by_first.range(..port).next_back() else {
             return;
         };
@@ -129,16 +130,16 @@ impl Intervals {
         let old = interval.clone();
         self.by_first.remove(&first);
         let element = port_element(epoch, first, &old);
-        ops.push(Op::DelElements { set: intervals_id(epoch), elements: vec![element] });
+        update.apply.push(Op::DelElements { set: intervals_id(epoch), elements: vec![element] });
         retired.push(old.number);
-        self.insert(epoch, first, port - 1, old.rows.clone(), ops);
-        self.insert(epoch, port, old.last, old.rows, ops);
+        self.insert(epoch, first, port - 1, old.rows.clone(), update);
+        self.insert(epoch, port, old.last, old.rows, update);
     }
 
-    fn insert(&mut self, epoch: Epoch, first: u16, last: u16, rows: Covered, ops: &mut Vec<Op>) {
+    fn insert(&mut self, epoch: Epoch, first: u16, last: u16, rows: Covered, update: &mut Update) {
         let interval = Interval { last, number: self.next_number, rows };
         self.next_number += 1;
-        make(epoch, first, &interval, ops);
+        make(epoch, first, &interval, update);
         self.by_first.insert(first, interval);
     }
 }
@@ -153,7 +154,7 @@ pub(crate) fn drop_chain(epoch: Epoch, number: u32) -> [Op; 3] {
     ]
 }
 
-fn make(epoch: Epoch, first: u16, interval: &Interval, ops: &mut Vec<Op>) {
+fn make(epoch: Epoch, first: u16, interval: &Interval, update: &mut Update) {
     let chain = epoch.numbered("interval", interval.number);
     let set = rows_set(epoch, interval.number);
     let id = set.id();
@@ -161,14 +162,14 @@ fn make(epoch: Epoch, first: u16, interval: &Interval, ops: &mut Vec<Op>) {
     let elements: Vec<Element> = (interval.rows.iter())
         .map(|((row, protocol), outcome)| row_element(row, *protocol, outcome))
         .collect();
-    ops.push(Op::AddSet(set));
+    update.prepare.push(Op::AddSet(set));
     if !elements.is_empty() {
-        ops.push(Op::AddElements { set: id, elements });
+        update.prepare.push(Op::AddElements { set: id, elements });
     }
-    ops.push(Op::AddChain(Chain::regular(&chain)));
-    ops.push(Op::AddRule(Rule::new(&chain).with(look_up)));
+    update.prepare.push(Op::AddChain(Chain::regular(&chain)));
+    update.prepare.push(Op::AddRule(Rule::new(&chain).with(look_up)));
     let element = port_element(epoch, first, interval);
-    ops.push(Op::AddElements { set: intervals_id(epoch), elements: vec![element] });
+    update.apply.push(Op::AddElements { set: intervals_id(epoch), elements: vec![element] });
 }
 
 fn rows_set(epoch: Epoch, number: u32) -> Set {

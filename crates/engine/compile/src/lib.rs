@@ -20,6 +20,11 @@
 //! endpoints are pointed at it. What is no longer used stays until [`Compiler::collect`], which is
 //! called after a grace period.
 //!
+//! Nor do chains change with the look-ups: a packet keeps the rules of the commit in which its hook
+//! began, and to it a chain that is younger is empty, which would let it pass. So new chains come in a
+//! commit of their own, before the elements that lead to them ([`Update`]). The second commit also
+//! makes the chain's rules those of the first, for packets that are older than both.
+//!
 //! # Epochs
 //!
 //! A start builds the whole program beside the one in force, under names of another *epoch* (a
@@ -37,7 +42,7 @@ mod prefixes;
 mod skeleton;
 mod stack;
 
-pub use compiler::Compiler;
+pub use compiler::{Compiler, Update};
 pub use layout::{Epoch, Named, TABLE, kernel_outcome, outcome_of};
 
 /// What of the program can be chosen.

@@ -35,18 +35,20 @@ impl Core {
         for fare in commit.reports {
             self.note_fare(fare);
         }
-        let ops = self.compiler.update(&commit.delta, attachments);
+        let update = self.compiler.update(&commit.delta, attachments);
         self.publish_outcomes(&commit.delta);
         if !self.in_force || self.failure.is_some() {
             self.install()?;
-        } else if !ops.is_empty() {
-            let transaction = Transaction { table: TableId::inet(TABLE), ops };
-            if let Err(error) = self.nft.commit(&transaction) {
+        } else {
+            let mut transactions = update.transactions().peekable();
+            if transactions.peek().is_none() {
+                return self.sync_routes();
+            }
+            let refused = transactions.find_map(|step| self.nft.commit(&step).err());
+            if let Some(error) = refused {
                 tracing::error!("the kernel refused a change; installing anew: {error}");
                 self.install()?;
             }
-        } else {
-            return self.sync_routes();
         }
         self.commits += 1;
         let now = Instant::now();

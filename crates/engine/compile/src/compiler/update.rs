@@ -10,7 +10,7 @@ use ocicat_node::{
 };
 use ocicat_program::nft::{Element, Op};
 
-use super::{Compiler, InstalledRow, InstalledStack, add, delete};
+use super::{Compiler, InstalledRow, InstalledStack, Update, add, delete};
 use crate::layout::Named;
 use crate::stack::{self, StackNumber};
 use crate::cells;
@@ -42,39 +42,46 @@ struct StackChange {
 }
 
 impl Compiler {
-    /// The operations that bring the kernel from the state in force to the changed one, in one
-    /// commit. What is no longer used is kept for [`Compiler::collect`].
+    /// The operations that bring the kernel from the state in force to the changed one. What is no
+    /// longer used is kept for [`Compiler::collect`].
     #[must_use]
     pub fn update(
         &mut self,
         changes: &[Change],
         attachments: &[(EndpointId, Option<Attachment>)],
-    ) -> Vec<Op> {
+    ) -> Update {
         let sorted = sort(changes);
         self.largest_id = self.largest_id.max(sorted.largest_id());
-        let mut ops = Vec::new();
+        let mut update = Update::default();
         for (id, outcome) in &sorted.outcomes {
-            self.update_outcome(*id, *outcome, &mut ops);
+            self.update_outcome(*id, *outcome, &mut update);
         }
-        self.update_rows(&sorted.rows, &mut ops);
+        self.update_rows(&sorted.rows, &mut update);
         let vacant = self.vacant_classes(&sorted);
-        self.prefixes.change(self.epoch, &sorted.classes, &mut ops);
+        self.prefixes.change(self.epoch, &sorted.classes, &mut update.apply);
         let moved = !sorted.classes.is_empty();
         let mut rebuilt = BTreeSet::new();
         for (id, change) in sorted.stacks {
-            if self.update_stack(id, change, moved, &vacant, &mut ops) {
+            if self.update_stack(id, change, moved, &vacant, &mut update) {
                 rebuilt.insert(id);
             }
         }
-        self.update_endpoints(&sorted.endpoints, attachments, &rebuilt, &mut ops);
-        ops
+        self.update_endpoints(&sorted.endpoints, attachments, &rebuilt, &mut update.apply);
+        update
     }
 
-    fn update_outcome(&mut self, id: OutcomeId, outcome: Option<&Arc<Outcome>>, ops: &mut Vec<Op>) {
+    fn update_outcome(
+        &mut self,
+        id: OutcomeId,
+        outcome: Option<&Arc<Outcome>>,
+        update: &mut Update,
+    ) {
         match outcome {
             Some(outcome) => {
                 if self.outcomes.insert(id, outcome.clone()).is_none() {
-                    ops.extend(self.outcome_ops(id, outcome));
+                    let ops = self.outcome_ops(id, outcome);
+                    update.prepare.extend(ops.prepare);
+                    update.apply.extend(ops.apply);
                 }
             }
             None => {
@@ -85,7 +92,7 @@ impl Compiler {
         }
     }
 
-    fn update_rows(&mut self, rows: &[(RowId, Option<&Arc<Row>>)], ops: &mut Vec<Op>) {
+    fn update_rows(&mut self, rows: &[(RowId, Option<&Arc<Row>>)], update: &mut Update) {
         let mut elements: BTreeMap<Named, Vec<Element>> = BTreeMap::new();
         let mut ranges = Vec::new();
         for (id, row) in rows {
@@ -105,8 +112,8 @@ impl Compiler {
             ranges.extend(cells::ranges(*id, row, &subrows));
             self.rows.insert(*id, InstalledRow { row: Arc::clone(row), subrows });
         }
-        ops.extend(elements.into_iter().map(|(named, e)| add(named, self.epoch, e)));
-        self.intervals.add(self.epoch, &ranges, ops, &mut self.garbage.intervals);
+        update.apply.extend(elements.into_iter().map(|(named, e)| add(named, self.epoch, e)));
+        self.intervals.add(self.epoch, &ranges, update, &mut self.garbage.intervals);
     }
 
     /// The classes that no address has before this change: no packet in flight carries them, so
@@ -123,7 +130,7 @@ impl Compiler {
         change: StackChange,
         classes_moved: bool,
         vacant: &BTreeSet<ClassId>,
-        ops: &mut Vec<Op>,
+        update: &mut Update,
     ) -> bool {
         if change.removed {
             if let Some(installed) = self.stacks.remove(&id) {
@@ -132,26 +139,26 @@ impl Compiler {
             return false;
         }
         let Some(installed) = self.stacks.get(&id) else {
-            return self.new_stack(id, change, ops);
+            return self.new_stack(id, change, update);
         };
         let settled = |class: &ClassId| !vacant.contains(class) && !self.prefixes.is_vacant(*class);
         let resettled = change.rows.keys().any(settled);
         let default_changed =
             change.set.is_some_and(|(_, default)| default != installed.stack.default_row);
         if default_changed || (classes_moved && resettled) {
-            self.rebuild_stack(id, &change, vacant, ops);
+            self.rebuild_stack(id, &change, vacant, update);
             return true;
         }
-        self.change_rows(id, &change.rows, vacant, ops);
+        self.change_rows(id, &change.rows, vacant, &mut update.apply);
         false
     }
 
-    fn new_stack(&mut self, id: StackId, change: StackChange, ops: &mut Vec<Op>) -> bool {
+    fn new_stack(&mut self, id: StackId, change: StackChange, update: &mut Update) -> bool {
         let Some((direction, default_row)) = change.set else { return false };
         let rows = change.rows.into_iter().filter_map(|(class, row)| Some((class, row?))).collect();
         let stack = Stack { direction, default_row, rows };
         let number = self.fresh_number(direction);
-        ops.extend(number.make(self.epoch, &stack));
+        update.prepare.extend(number.make(self.epoch, &stack));
         self.stacks.insert(id, InstalledStack { number, stack });
         true
     }
@@ -163,7 +170,7 @@ impl Compiler {
         id: StackId,
         change: &StackChange,
         vacant: &BTreeSet<ClassId>,
-        ops: &mut Vec<Op>,
+        update: &mut Update,
     ) {
         let epoch = self.epoch;
         let Some(installed) = self.stacks.get_mut(&id) else { return };
@@ -175,7 +182,7 @@ impl Compiler {
             .collect();
         if !fresh.is_empty() {
             let set = installed.number.rows_id(epoch);
-            ops.push(Op::AddElements { set, elements: fresh });
+            update.apply.push(Op::AddElements { set, elements: fresh });
         }
         if let Some((_, default_row)) = change.set {
             installed.stack.default_row = default_row;
@@ -188,7 +195,7 @@ impl Compiler {
         }
         let number = StackNumber { direction: installed.stack.direction, number: self.next_stack };
         self.next_stack += 1;
-        ops.extend(number.make(epoch, &installed.stack));
+        update.prepare.extend(number.make(epoch, &installed.stack));
         self.garbage.stacks.push(std::mem::replace(&mut installed.number, number));
     }
 
