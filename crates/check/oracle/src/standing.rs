@@ -1,0 +1,52 @@
+//! What judges an endpoint, before any packet is looked at.
+
+use crate::census::{Census, Endpoint, find_profile};
+use crate::order::{self, Default};
+use crate::{Direction, PolicyName, Verdict};
+
+/// The tiers and profiles that judge an endpoint in one direction, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    pub tiers: Vec<TierStanding>,
+    pub profiles: Vec<ProfileStanding>,
+}
+
+/// A tier that takes part. [15]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TierStanding {
+    pub name: String,
+    /// What its end says; `None` if it passes.
+    pub end: Option<Verdict>,
+    /// Its policies that select the endpoint, in order. [7]
+    pub policies: Vec<PolicyName>,
+}
+
+/// A profile that the endpoint names. [2]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProfileStanding {
+    pub name: String,
+    pub exists: bool,
+}
+
+impl Census<'_> {
+    /// What judges the endpoint in this direction.
+    #[must_use]
+    pub fn standing(&self, endpoint: &Endpoint, direction: Direction) -> Standing {
+        let tiers = order::tiers(self.world).into_iter().map(|tier| {
+            let policies = order::selecting(self, &tier.name, endpoint, direction);
+            TierStanding {
+                name: tier.name,
+                end: (tier.default == Default::Deny).then_some(Verdict::Deny),
+                policies: policies.into_iter().map(|policy| policy.name).collect(),
+            }
+        });
+        let profiles = endpoint.profiles.iter().map(|name| ProfileStanding {
+            name: name.clone(),
+            exists: find_profile(self.world, name).is_some(),
+        });
+        Standing {
+            tiers: tiers.filter(|tier| !tier.policies.is_empty()).collect(),
+            profiles: profiles.collect(),
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! Random histories: small changes of one object each.
+
+use std::fmt;
+
+use ocicat_api::policy::CalicoPolicy;
+use ocicat_api::rule::Action;
+use ocicat_api::{Object, ObjectKey};
+use ocicat_oracle::World;
+
+use crate::populate::{self, ANY};
+use crate::words::{ACCOUNTS, LABELS, NAMESPACES, TIERS, order, pool_address, random_net};
+use crate::{Random, policy};
+
+/// One change of a world.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "histories are short, and most changes put objects"
+)]
+#[derive(Debug, Clone, PartialEq)]
+pub enum Change {
+    /// An object appears, or replaces that of its key.
+    Put(Object),
+    /// An object goes. It may be absent already.
+    Delete(ObjectKey),
+}
+
+impl Change {
+    /// Brings the world to what the change says.
+    pub fn apply(&self, world: &mut World) {
+        match self {
+            Self::Put(object) => world.put(object.clone()),
+            Self::Delete(key) => world.delete(key),
+        }
+    }
+
+    /// The object that it is about.
+    #[must_use]
+    pub fn key(&self) -> ObjectKey {
+        match self {
+            Self::Put(object) => object.key(),
+            Self::Delete(key) => key.clone(),
+        }
+    }
+}
+
+/// `put Pod/shop/pod-1`, `delete Tier/alpha`.
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = if matches!(self, Self::Put(_)) {
+            "put"
+        } else {
+            "delete"
+        };
+        write!(f, "{word} {}", self.key())
+    }
+}
+
+/// A change of this world: something appears, goes, or is edited in one respect. One in a few
+/// repeats what is there or deletes what is not.
+pub fn random_change(random: &mut Random, world: &World) -> Change {
+    match random.below(100) {
+        0..12 => Change::Put(random.pick(&ANY).make(random)),
+        12..22 => random_delete(random, world),
+        22..30 => Change::Put(random_frame(random)),
+        _ if world.objects.is_empty() => Change::Put(random.pick(&ANY).make(random)),
+        _ => Change::Put(edited(random, world)),
+    }
+}
+
+fn random_delete(random: &mut Random, world: &World) -> Change {
+    let keys: Vec<&ObjectKey> = world.objects.keys().collect();
+    if keys.is_empty() || random.chance(5) {
+        return Change::Delete(random.pick(&ANY).make(random).key());
+    }
+    Change::Delete(random.pick(&keys).clone())
+}
+
+/// A namespace or a service account, whether it is there or not.
+fn random_frame(random: &mut Random) -> Object {
+    let name = random.pick(&NAMESPACES);
+    if random.chance(60) {
+        return populate::namespace(random, name);
+    }
+    let account = random.pick(&ACCOUNTS);
+    populate::service_account(random, name, account)
+}
+
+fn edited(random: &mut Random, world: &World) -> Object {
+    let objects: Vec<&Object> = world.objects.values().collect();
+    let mut object = random.pick(&objects).clone();
+    match &mut object {
+        Object::Pod(pod) => edit_pod(random, pod),
+        Object::WorkloadEndpoint(wep) => match random.below(3) {
+            0 => relabel(random, &mut wep.metadata),
+            1 => wep.addresses = vec![pool_address(random, 4)],
+            _ => {
+                if wep.profiles.pop().is_none() {
+                    wep.profiles.push("open".into());
+                }
+            }
+        },
+        Object::NetworkSet(set) | Object::GlobalNetworkSet(set) => match random.below(3) {
+            0 => relabel(random, &mut set.metadata),
+            1 => drop(set.nets.pop()),
+            _ => set.nets.push(random_net(random)),
+        },
+        Object::Tier(tier) => match random.chance(60) {
+            true => tier.order = order(random),
+            false if tier.default_action == Action::Deny => tier.default_action = Action::Pass,
+            false => tier.default_action = Action::Deny,
+        },
+        Object::CalicoNetworkPolicy(policy) | Object::GlobalNetworkPolicy(policy) => {
+            edit_policy(random, policy);
+        }
+        Object::NetworkPolicy(policy) => {
+            let (space, name) = (
+                policy.metadata.namespace.clone(),
+                policy.metadata.name.clone(),
+            );
+            let fresh = policy::kube(random, space.as_deref().unwrap_or("default"), &name);
+            match random.below(3) {
+                0 => policy.ingress = fresh.ingress,
+                1 => policy.egress = fresh.egress,
+                _ => policy.pod_selector = fresh.pod_selector,
+            }
+        }
+        Object::Profile(profile) => match random.chance(50) {
+            true => profile.ingress.insert(0, policy::rule(random)),
+            false => drop(profile.egress.pop()),
+        },
+        Object::Namespace(_) => {
+            return populate::namespace(random, &object.metadata().name.clone());
+        }
+        Object::ServiceAccount(_) | Object::IpPool(_) | Object::Node(_) => {
+            // Their likes come and go as whole objects.
+            return random.pick(&ANY).make(random);
+        }
+        _ => {}
+    }
+    object
+}
+
+fn edit_pod(random: &mut Random, pod: &mut ocicat_api::core::Pod) {
+    match random.below(6) {
+        0 => relabel(random, &mut pod.metadata),
+        1 => pod.addresses = vec![pool_address(random, 4), pool_address(random, 6)],
+        2 => pod.finished = !pod.finished,
+        3 => pod.service_account = random.pick(&ACCOUNTS).into(),
+        4 => pod.host_network = !pod.host_network && random.chance(30),
+        _ => {
+            let fresh = populate::pod(random, "shop", "fresh");
+            pod.ports = fresh.ports;
+        }
+    }
+}
+
+fn edit_policy(random: &mut Random, policy: &mut CalicoPolicy) {
+    let space = policy.metadata.namespace.clone();
+    let fresh = policy::calico(random, space.as_deref(), &policy.metadata.name.clone());
+    match random.below(8) {
+        0 => policy.order = fresh.order,
+        1 => policy.subject = fresh.subject,
+        2 => policy.types = fresh.types,
+        3 => policy.tier = random.pick(&TIERS).into(),
+        4 => {
+            let place = random.between(0, policy.ingress.len());
+            policy.ingress.insert(place, policy::rule(random));
+        }
+        5 => {
+            let place = random.between(0, policy.egress.len());
+            policy.egress.insert(place, policy::rule(random));
+        }
+        6 if !policy.ingress.is_empty() => {
+            let place = random.below(policy.ingress.len());
+            policy.ingress[place] = policy::rule(random);
+        }
+        _ if !policy.egress.is_empty() => {
+            let place = random.below(policy.egress.len());
+            policy.egress.remove(place);
+        }
+        _ => policy.ingress = fresh.ingress,
+    }
+}
+
+/// One label gets another value, or goes.
+fn relabel(random: &mut Random, metadata: &mut ocicat_api::Metadata) {
+    let name = random.pick(&LABELS);
+    let value = crate::words::labels(random, &[name], 70);
+    metadata.labels.remove(name);
+    metadata.labels.extend(value);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_history_visits_every_kind_and_changes_something_mostly() {
+        let mut random = Random::new(7);
+        let mut world = populate::random_world(&mut random);
+        let mut changed = 0;
+        let mut kinds = std::collections::BTreeSet::new();
+        for _ in 0..600 {
+            let before = world.clone();
+            let change = random_change(&mut random, &world);
+            kinds.insert(change.key().kind);
+            change.apply(&mut world);
+            changed += usize::from(world != before);
+        }
+        assert!(changed > 400, "{changed} of 600 changed something");
+        assert_eq!(kinds.len(), 13, "{kinds:?}");
+        assert!(
+            (15..150).contains(&world.objects.len()),
+            "{}",
+            world.objects.len()
+        );
+    }
+}

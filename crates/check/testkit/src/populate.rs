@@ -1,0 +1,294 @@
+//! Random worlds.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ocicat_api::Object;
+use ocicat_api::core::{
+    EndpointPort, IpPool, Namespace, Node, Pod, ServiceAccount, WorkloadEndpoint,
+};
+use ocicat_api::policy::{NetworkSet, Tier};
+use ocicat_api::rule::Action;
+use ocicat_oracle::World;
+
+use crate::words::{
+    ACCOUNTS, GIVEN_LABELS, LABELS, NAMESPACES, POOLS, PORT_NAMES, PROFILES, TIERS, labels,
+    metadata, net, node_address, order, outer_address, pool_address, port_protocol, random_net,
+};
+use crate::{Random, policy};
+
+/// A world of up to 100 objects, every third one of a few only: some namespaces, accounts, tiers and profiles are missing, some
+/// orders are equal, sets overlap each other, pods and pools, some addresses have two owners.
+///
+/// Every object is one that the decoder can yield, so that the world can be printed.
+#[must_use]
+pub fn random_world(random: &mut Random) -> World {
+    let mut world = World::default();
+    let size = random.weighted(&[(35, Size::Small), (50, Size::Usual), (15, Size::Strict)]);
+    for name in NAMESPACES {
+        world
+            .objects
+            .extend(random.maybe(80, |random| keyed(namespace(random, name))));
+        for account in ACCOUNTS {
+            let percent = if account == "spare" { 10 } else { 60 };
+            let object = random.maybe(percent, |random| service_account(random, name, account));
+            world.objects.extend(object.map(keyed));
+        }
+    }
+    for kind in ANY {
+        let (first, last) = kind.share(size);
+        for object in random.several(first, last, |random| kind.make(random)) {
+            world.put(object);
+        }
+    }
+    world
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Size {
+    /// What other objects bring along is not there.
+    Small,
+    Usual,
+    /// Many policies.
+    Strict,
+}
+
+/// A kind of object that random worlds hold several of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Species {
+    Pod,
+    WorkloadEndpoint,
+    NetworkSet,
+    GlobalNetworkSet,
+    IpPool,
+    Node,
+    Tier,
+    CalicoNetworkPolicy,
+    GlobalNetworkPolicy,
+    NetworkPolicy,
+    Profile,
+}
+
+pub const ANY: [Species; 11] = [
+    Species::Pod,
+    Species::WorkloadEndpoint,
+    Species::NetworkSet,
+    Species::GlobalNetworkSet,
+    Species::IpPool,
+    Species::Node,
+    Species::Tier,
+    Species::CalicoNetworkPolicy,
+    Species::GlobalNetworkPolicy,
+    Species::NetworkPolicy,
+    Species::Profile,
+];
+
+impl Species {
+    /// How many of them a world has, at least and at most.
+    fn share(self, size: Size) -> (usize, usize) {
+        match self {
+            _ if size == Size::Small => (0, 2),
+            Self::CalicoNetworkPolicy | Self::GlobalNetworkPolicy if size == Size::Strict => {
+                (6, 14)
+            }
+            Self::Pod => (3, 12),
+            Self::WorkloadEndpoint => (1, 6),
+            Self::NetworkSet | Self::GlobalNetworkSet | Self::NetworkPolicy => (0, 4),
+            Self::IpPool => (1, 4),
+            Self::Node => (0, 3),
+            Self::Tier => (0, 5),
+            Self::CalicoNetworkPolicy | Self::GlobalNetworkPolicy => (0, 6),
+            Self::Profile => (2, 5),
+        }
+    }
+
+    /// One of them, under a name that another may have: the later replaces the earlier.
+    pub fn make(self, random: &mut Random) -> Object {
+        let name = format!("{}{}", self.stem(), random.between(1, 20));
+        let space = random.pick(&NAMESPACES);
+        match self {
+            Self::Pod => Object::Pod(pod(random, space, &name)),
+            Self::WorkloadEndpoint => Object::WorkloadEndpoint(workload(random, space, &name)),
+            Self::NetworkSet => Object::NetworkSet(set(random, Some(space), &name)),
+            Self::GlobalNetworkSet => Object::GlobalNetworkSet(set(random, None, &name)),
+            Self::IpPool => Object::IpPool(pool(random, &name)),
+            Self::Node => Object::Node(Node {
+                metadata: metadata(None, &name, BTreeMap::new()),
+                addresses: without_repeats(random.several(0, 2, node_address)),
+            }),
+            Self::Tier => tier(random),
+            Self::CalicoNetworkPolicy => {
+                Object::CalicoNetworkPolicy(policy::calico(random, Some(space), &name))
+            }
+            Self::GlobalNetworkPolicy => {
+                Object::GlobalNetworkPolicy(policy::calico(random, None, &name))
+            }
+            Self::NetworkPolicy => Object::NetworkPolicy(policy::kube(random, space, &name)),
+            Self::Profile => {
+                let name = random.pick(&PROFILES);
+                let name = if name == "missing" { "kns.gone" } else { name };
+                Object::Profile(policy::profile(random, name))
+            }
+        }
+    }
+
+    /// Policies of all kinds share names, so that their order falls back on namespace and kind.
+    fn stem(self) -> &'static str {
+        match self {
+            Self::Pod => "pod-",
+            Self::WorkloadEndpoint => "wep-",
+            Self::NetworkSet | Self::GlobalNetworkSet => "set-",
+            Self::IpPool => "pool-",
+            Self::Node => "node-",
+            Self::Tier => "tier-",
+            Self::CalicoNetworkPolicy | Self::GlobalNetworkPolicy | Self::NetworkPolicy => "p-",
+            Self::Profile => "profile-",
+        }
+    }
+}
+
+pub fn namespace(random: &mut Random, name: &str) -> Object {
+    let mut labels = policy::outer_labels(random);
+    // The decoder adds it, as the API server does.
+    labels.insert("kubernetes.io/metadata.name".into(), name.into());
+    Object::Namespace(Namespace {
+        metadata: metadata(None, name, labels),
+    })
+}
+
+pub fn service_account(random: &mut Random, space: &str, name: &str) -> Object {
+    let labels = policy::outer_labels(random);
+    Object::ServiceAccount(ServiceAccount {
+        metadata: metadata(Some(space), name, labels),
+    })
+}
+
+fn keyed(object: Object) -> (ocicat_api::ObjectKey, Object) {
+    (object.key(), object)
+}
+
+pub fn pod(random: &mut Random, space: &str, name: &str) -> Pod {
+    let address = |random: &mut Random, version| match random.chance(90) {
+        true => pool_address(random, version),
+        false => outer_address(random, version),
+    };
+    Pod {
+        metadata: metadata(Some(space), name, endpoint_labels(random)),
+        node: Some(random.pick(&["node-1", "node-2"]).into()),
+        service_account: random.pick(&ACCOUNTS[..2]).into(),
+        host_network: random.chance(5),
+        finished: random.chance(8),
+        addresses: addresses(random, address),
+        ports: random.several(0, 3, endpoint_port),
+    }
+}
+
+fn workload(random: &mut Random, space: &str, name: &str) -> WorkloadEndpoint {
+    let address = |random: &mut Random, version| match random.chance(40) {
+        true => pool_address(random, version),
+        false => outer_address(random, version),
+    };
+    let pod = random.maybe(25, |random| format!("pod-{}", random.between(1, 20)).into());
+    WorkloadEndpoint {
+        metadata: metadata(Some(space), name, endpoint_labels(random)),
+        node: random.pick(&["node-1", "node-2"]).into(),
+        orchestrator: random.pick(&["bare", "bare", "k8s"]).into(),
+        pod,
+        interface: None,
+        mac: None,
+        addresses: addresses(random, address),
+        profiles: random.several(0, 4, |random| profile_name(random, space)),
+        service_account: random.maybe(50, |random| random.pick(&ACCOUNTS).into()),
+        ports: random.several(0, 2, endpoint_port),
+    }
+}
+
+fn profile_name(random: &mut Random, space: &str) -> Arc<str> {
+    match random.below(100) {
+        0..20 => format!("kns.{space}").into(),
+        20..25 => format!("kns.{}", random.pick(&["edge", "gone", "lab"])).into(),
+        25..40 => format!("ksa.{space}.{}", random.pick(&ACCOUNTS)).into(),
+        _ => random.pick(&PROFILES).into(),
+    }
+}
+
+/// Mostly of both families; seldom none.
+fn addresses(
+    random: &mut Random,
+    mut address: impl FnMut(&mut Random, u8) -> IpAddr,
+) -> Vec<IpAddr> {
+    let mut addresses = Vec::new();
+    for (version, percent) in [(4, 90), (6, 65)] {
+        if random.chance(percent) {
+            addresses.push(address(random, version));
+        }
+    }
+    if random.chance(3) {
+        addresses.push(address(random, 4));
+    }
+    without_repeats(addresses)
+}
+
+/// The decoder leaves them out.
+fn without_repeats(mut addresses: Vec<IpAddr>) -> Vec<IpAddr> {
+    let mut seen = BTreeSet::new();
+    addresses.retain(|address| seen.insert(*address));
+    addresses
+}
+
+fn endpoint_labels(random: &mut Random) -> BTreeMap<Arc<str>, Arc<str>> {
+    let mut own = labels(random, &LABELS, 45);
+    if random.chance(15) {
+        own.extend(labels(random, &GIVEN_LABELS, 25));
+    }
+    own
+}
+
+fn endpoint_port(random: &mut Random) -> EndpointPort {
+    let name = if random.chance(85) {
+        random.pick(&PORT_NAMES)
+    } else {
+        ""
+    };
+    EndpointPort {
+        name: name.into(),
+        protocol: port_protocol(random),
+        port: random.pick(&[53, 80, 443, 1000, 1500, 8080]),
+    }
+}
+
+fn set(random: &mut Random, space: Option<&str>, name: &str) -> NetworkSet {
+    NetworkSet {
+        metadata: metadata(space, name, endpoint_labels(random)),
+        nets: random.several(0, 4, random_net),
+    }
+}
+
+fn pool(random: &mut Random, name: &str) -> IpPool {
+    let cidr = net(random.pick(&POOLS));
+    IpPool {
+        metadata: metadata(None, name, BTreeMap::new()),
+        cidr,
+        block_size: if cidr.addr().is_ipv4() { 28 } else { 124 },
+        disabled: random.chance(20),
+        nat_outgoing: random.chance(50),
+    }
+}
+
+/// Fixed tiers may have objects too, which say nothing.
+fn tier(random: &mut Random) -> Object {
+    let mut name = random.pick(&TIERS);
+    if name == "gone" {
+        name = "alpha";
+    }
+    Object::Tier(Tier {
+        metadata: metadata(None, name, BTreeMap::new()),
+        order: order(random),
+        default_action: if random.chance(50) {
+            Action::Deny
+        } else {
+            Action::Pass
+        },
+    })
+}

@@ -1,0 +1,254 @@
+//! What tables say of a packet, in the oracle's words, and where the two differ.
+
+use std::net::IpAddr;
+
+use ocicat_api::{Kind, ObjectKey};
+use ocicat_flow as flow;
+use ocicat_node::{NodeState, Protocol, ServiceMatch};
+use ocicat_oracle::{
+    Census, Decider, Direction, Endpoint, Judgement, Packet, PolicyKind, PolicyName, RuleName,
+    Verdict,
+};
+
+use crate::engine::Host;
+use crate::failure::Failure;
+
+/// One packet on which tables and oracle differ, in one direction at one endpoint.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Disagreement {
+    pub packet: Packet,
+    pub endpoint: ObjectKey,
+    pub direction: Direction,
+    /// What the oracle says.
+    pub oracle: Judgement,
+    /// What the tables say, or why they say nothing.
+    pub tables: Result<Judgement, String>,
+}
+
+impl std::fmt::Display for Disagreement {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            packet,
+            endpoint,
+            direction,
+            oracle,
+            tables,
+        } = self;
+        writeln!(f, "{direction} of {endpoint}: {packet}")?;
+        writeln!(f, "oracle: {oracle}")?;
+        match tables {
+            Ok(judgement) => write!(f, "tables: {judgement}"),
+            Err(message) => write!(f, "tables: {message}"),
+        }
+    }
+}
+
+/// Compares endpoints, and the judgements of packets.
+pub fn compare(
+    census: &Census<'_>,
+    host: Host,
+    state: &NodeState,
+    packets: &[Packet],
+) -> Result<(), Failure> {
+    same_endpoints(census, host, state).map_err(Failure::of)?;
+    match packets
+        .iter()
+        .find_map(|packet| disagreement(census, host, state, packet))
+    {
+        None => Ok(()),
+        Some(found) => Err(Failure {
+            packet: Some(found.packet),
+            message: found.to_string(),
+        }),
+    }
+}
+
+/// Asks both of every endpoint of the host that is an end of the packet.
+pub fn disagreement(
+    census: &Census<'_>,
+    host: Host,
+    state: &NodeState,
+    packet: &Packet,
+) -> Option<Disagreement> {
+    let sides = [
+        (packet.source, Direction::Egress),
+        (packet.destination, Direction::Ingress),
+    ];
+    for (near, direction) in sides {
+        let here = |endpoint: &&Endpoint| host.has(census.world, &endpoint.key);
+        for endpoint in census.endpoints_at(near).filter(here) {
+            let oracle = census.judge(endpoint, direction, packet);
+            let tables = judge(state, endpoint, direction, packet);
+            if tables.as_ref() != Ok(&oracle) {
+                let (packet, endpoint) = (*packet, endpoint.key.clone());
+                return Some(Disagreement {
+                    packet,
+                    endpoint,
+                    direction,
+                    oracle,
+                    tables,
+                });
+            }
+        }
+    }
+    None
+}
+
+/// Whether the tables are of the same endpoints, with the same addresses.
+fn same_endpoints(census: &Census<'_>, host: Host, state: &NodeState) -> Result<(), String> {
+    let sorted = |mut addresses: Vec<IpAddr>| {
+        addresses.sort_unstable();
+        addresses.dedup();
+        addresses
+    };
+    let here = census
+        .endpoints
+        .iter()
+        .filter(|e| host.has(census.world, &e.key));
+    let of_oracle = here.map(|e| (id(&e.key), sorted(e.addresses.clone())));
+    let of_tables = state.endpoints.iter().map(|(id, policy)| {
+        let addresses = policy.addresses.iter().map(|local| local.address).collect();
+        (id.to_string(), sorted(addresses))
+    });
+    // An endpoint without addresses has nothing to enforce: it may be there or not.
+    let has_addresses = |(_, addresses): &(String, Vec<IpAddr>)| !addresses.is_empty();
+    let mut of_oracle: Vec<_> = of_oracle.filter(has_addresses).collect();
+    let mut of_tables: Vec<_> = of_tables.filter(has_addresses).collect();
+    of_oracle.sort();
+    of_tables.sort();
+    if of_oracle == of_tables {
+        return Ok(());
+    }
+    Err(format!(
+        "endpoints of the oracle: {of_oracle:?}\nendpoints of the tables: {of_tables:?}"
+    ))
+}
+
+/// What the tables say.
+fn judge(
+    state: &NodeState,
+    endpoint: &Endpoint,
+    direction: Direction,
+    packet: &Packet,
+) -> Result<Judgement, String> {
+    let (far, near) = far_and_near(packet, direction);
+    let policy = state
+        .endpoints
+        .get(&*id(&endpoint.key))
+        .ok_or("no such endpoint")?;
+    let mut at = policy
+        .addresses
+        .iter()
+        .filter(|local| local.address == near);
+    let local = at
+        .next()
+        .ok_or_else(|| format!("the endpoint has no {near}"))?;
+    let stack = match direction {
+        Direction::Ingress => local.ingress,
+        Direction::Egress => local.egress,
+    };
+    let of_stack = state
+        .stacks
+        .get(&stack)
+        .ok_or_else(|| format!("no {stack:?}"))?;
+    if from_direction(of_stack.direction) != direction {
+        return Err(format!("{stack:?} is of the other direction"));
+    }
+    let outcome = state.judge(stack, far, &service(packet)).ok_or_else(|| {
+        format!(
+            "no outcome of {stack:?} for class {:?}",
+            state.class_of(far)
+        )
+    })?;
+    judgement(outcome)
+}
+
+/// The addresses of the other end and of the end that judges.
+pub fn far_and_near(packet: &Packet, direction: Direction) -> (IpAddr, IpAddr) {
+    match direction {
+        Direction::Ingress => (packet.source, packet.destination),
+        Direction::Egress => (packet.destination, packet.source),
+    }
+}
+
+/// What tables ask of a packet besides its addresses.
+pub fn service(packet: &Packet) -> ServiceMatch {
+    let port = if packet.is_icmp() {
+        u16::from_be_bytes([packet.icmp_type, packet.icmp_code])
+    } else {
+        packet.destination_port
+    };
+    ServiceMatch {
+        protocol: Protocol(packet.protocol),
+        source_port: packet.source_port,
+        port,
+    }
+}
+
+/// As `NodeState` names endpoints.
+pub fn id(key: &ObjectKey) -> String {
+    let kind = if key.kind == Kind::Pod { "pod" } else { "wep" };
+    format!(
+        "{kind}/{}/{}",
+        key.namespace.as_deref().unwrap_or_default(),
+        key.name
+    )
+}
+
+/// An outcome in the oracle's words.
+pub fn judgement(outcome: &flow::Outcome) -> Result<Judgement, String> {
+    let rules = |rules: &[flow::RuleRef]| rules.iter().map(rule_name).collect();
+    Ok(Judgement {
+        verdict: match outcome.verdict {
+            flow::Verdict::Allow => Verdict::Allow,
+            flow::Verdict::Deny => Verdict::Deny,
+        },
+        decider: match &outcome.decider {
+            flow::Decider::Rule(rule) => Decider::Rule(rule_name(rule)),
+            flow::Decider::Undetermined(rule) => Decider::Undetermined(rule_name(rule)),
+            flow::Decider::EndOfTier { tier } => Decider::EndOfTier(tier.to_string()),
+            flow::Decider::Unreadable(policy) => Decider::Unreadable(policy_name(policy)),
+            flow::Decider::MissingProfile { name } => Decider::MissingProfile(name.to_string()),
+            flow::Decider::EndOfProfiles => Decider::EndOfProfiles,
+            flow::Decider::OverBudget => return Err("over budget".to_owned()),
+        },
+        passed: rules(&outcome.passed),
+        logged: rules(&outcome.logged),
+    })
+}
+
+fn rule_name(rule: &flow::RuleRef) -> RuleName {
+    RuleName {
+        policy: policy_name(&rule.policy),
+        direction: from_direction(rule.direction),
+        index: rule.index as usize,
+    }
+}
+
+pub fn policy_name(policy: &flow::PolicyRef) -> PolicyName {
+    PolicyName {
+        kind: match policy.kind {
+            flow::PolicyKind::CalicoNetworkPolicy => PolicyKind::CalicoNetworkPolicy,
+            flow::PolicyKind::GlobalNetworkPolicy => PolicyKind::GlobalNetworkPolicy,
+            flow::PolicyKind::NetworkPolicy => PolicyKind::NetworkPolicy,
+            flow::PolicyKind::Profile => PolicyKind::Profile,
+        },
+        namespace: policy.namespace.as_ref().map(ToString::to_string),
+        name: policy.name.to_string(),
+        tier: policy.tier.to_string(),
+    }
+}
+
+fn from_direction(direction: flow::Direction) -> Direction {
+    match direction {
+        flow::Direction::Ingress => Direction::Ingress,
+        flow::Direction::Egress => Direction::Egress,
+    }
+}
+
+pub fn to_direction(direction: Direction) -> flow::Direction {
+    match direction {
+        Direction::Ingress => flow::Direction::Ingress,
+        Direction::Egress => flow::Direction::Egress,
+    }
+}

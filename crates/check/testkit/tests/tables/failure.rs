@@ -1,0 +1,62 @@
+//! What can go wrong: a packet judged differently, or anything else.
+
+use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
+use std::sync::Once;
+
+use ocicat_oracle::Packet;
+
+/// A failure, and the packet if it is about one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Failure {
+    pub packet: Option<Packet>,
+    pub message: String,
+}
+
+impl Failure {
+    pub fn of(message: impl Into<String>) -> Self {
+        Self {
+            packet: None,
+            message: message.into(),
+        }
+    }
+
+    /// Whether a smaller case fails in the same way, as far as that can be told.
+    pub fn is_like(&self, other: &Self) -> bool {
+        self.packet.is_some() == other.packet.is_some()
+    }
+}
+
+thread_local! {
+    static CATCHING: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// Runs a check; a panic in it is a failure too, and prints nothing.
+pub fn caught(check: impl FnOnce() -> Result<(), Failure>) -> Result<(), Failure> {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let usual = take_hook();
+        set_hook(Box::new(move |info| {
+            if CATCHING.get() {
+                PLACE.set(info.location().map(ToString::to_string).unwrap_or_default());
+            } else {
+                usual(info);
+            }
+        }));
+    });
+    CATCHING.set(true);
+    let outcome = catch_unwind(AssertUnwindSafe(check));
+    CATCHING.set(false);
+    outcome.unwrap_or_else(|payload| {
+        let text = payload.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| payload.downcast_ref::<&str>().copied());
+        let place = PLACE.take();
+        Err(Failure::of(format!(
+            "panic at {place}: {}",
+            text.unwrap_or("without a text")
+        )))
+    })
+}
+
+thread_local! {
+    static PLACE: std::cell::RefCell<String> = const { std::cell::RefCell::new(String::new()) };
+}

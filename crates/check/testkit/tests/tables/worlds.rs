@@ -1,0 +1,152 @@
+//! One world, many packets.
+
+use ocicat_api::rule::{Action, Rule};
+use ocicat_api::{Kind, Object, ObjectKey};
+use ocicat_oracle::{Census, Decider, Direction, Packet, PolicyKind, RuleName, World};
+use ocicat_testkit::{Query, Random, Scenario, Targets, minimise, random_world};
+
+use crate::Trials;
+use crate::compare::{compare, disagreement};
+use crate::engine::{Host, from_scratch};
+use crate::failure::{Failure, caught};
+
+const WORLDS: u64 = 200;
+const PACKETS: usize = 1000;
+
+#[test]
+fn tables_say_what_the_oracle_says() {
+    Trials::new("OCICAT_WORLDS", WORLDS).run(|seed| {
+        let mut random = Random::new(seed);
+        let world = random_world(&mut random);
+        let packets = packets(&world, &mut random);
+        let host = Host::of_seed(seed);
+        check(&world, host, &packets).map_err(|failure| told(&world, host, failure))
+    });
+}
+
+/// Turns one rule that decides something the other way, and gives that world to the tables alone.
+#[test]
+fn a_rule_planted_wrong_is_noticed() {
+    let planted = std::sync::atomic::AtomicUsize::new(0);
+    Trials { seed: 1, count: 40 }.run(|seed| {
+        let mut random = Random::new(seed);
+        let world = random_world(&mut random);
+        let packets = packets(&world, &mut random);
+        let census = Census::new(&world);
+        let Some((wrong, rule)) = plant(&census, &packets) else {
+            return Ok(());
+        };
+        let state = from_scratch(&wrong, Host::Every);
+        let ask = |packet: &Packet| disagreement(&census, Host::Every, &state, packet);
+        let mut found = packets.iter().filter_map(ask);
+        let noticed = found.any(|found| {
+            found
+                .tables
+                .is_ok_and(|tables| tables.verdict != found.oracle.verdict)
+        });
+        planted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        if noticed {
+            Ok(())
+        } else {
+            Err(format!("nobody noticed {rule}"))
+        }
+    });
+    let planted = planted.into_inner();
+    assert!(
+        planted >= 30,
+        "only {planted} worlds had a rule that decides"
+    );
+}
+
+fn packets(world: &World, random: &mut Random) -> Vec<Packet> {
+    let targets = Targets::of(world);
+    (0..PACKETS).map(|_| targets.packet(random)).collect()
+}
+
+/// Compares tables and oracle.
+fn check(world: &World, host: Host, packets: &[Packet]) -> Result<(), Failure> {
+    caught(|| {
+        compare(
+            &Census::new(world),
+            host,
+            &from_scratch(world, host),
+            packets,
+        )
+    })
+}
+
+/// The smallest world with such a failure, as a scenario file. What the oracle says is expected.
+fn told(world: &World, host: Host, failure: Failure) -> String {
+    let packets: Vec<Packet> = failure.packet.into_iter().collect();
+    let again = |world: &World| {
+        check(world, host, &packets)
+            .err()
+            .filter(|x| x.is_like(&failure))
+    };
+    let least = minimise(world, |world| again(world).is_some());
+    // It may be another one now: another decider, another endpoint.
+    let failure = again(&least).unwrap_or_else(|| failure.clone());
+    let queries = failure.packet.map(|packet| {
+        let expected = Census::new(&least).verdict(&packet).verdict;
+        Query::of(&packet, expected, failure.message.as_str())
+    });
+    let scenario = Scenario::of("Tables and oracle differ.", &least, queries);
+    format!("{host:?}: {}\n\n{scenario}", failure.message)
+}
+
+/// A world in which a rule that decides one of the packets decides the other way.
+fn plant(census: &Census<'_>, packets: &[Packet]) -> Option<(World, RuleName)> {
+    let judged = packets.iter().flat_map(|packet| {
+        let both = census.verdict(packet);
+        both.egress.into_iter().chain(both.ingress)
+    });
+    let deciding = judged.filter_map(|(_, judgement)| match judgement.decider {
+        Decider::Rule(rule) => Some(rule),
+        _ => None,
+    });
+    for rule in deciding {
+        let mut wrong = census.world.clone();
+        let object = wrong.objects.get_mut(&key(&rule)?);
+        // The profile of a namespace is no object; another rule may do.
+        if let Some(flipped) = object.and_then(|object| rule_of(object, &rule)) {
+            flipped.action = match flipped.action {
+                Action::Allow => Action::Deny,
+                _ => Action::Allow,
+            };
+            return Some((wrong, rule));
+        }
+    }
+    None
+}
+
+fn key(rule: &RuleName) -> Option<ObjectKey> {
+    let kind = match rule.policy.kind {
+        PolicyKind::GlobalNetworkPolicy => Kind::GlobalNetworkPolicy,
+        PolicyKind::CalicoNetworkPolicy => Kind::CalicoNetworkPolicy,
+        PolicyKind::NetworkPolicy => Kind::NetworkPolicy,
+        PolicyKind::Profile => Kind::Profile,
+    };
+    let namespace = rule.policy.namespace.as_deref().map(Into::into);
+    Some(ObjectKey {
+        kind,
+        namespace,
+        name: rule.policy.name.as_str().into(),
+    })
+}
+
+/// The rule, where it has an action that can be turned.
+fn rule_of<'o>(object: &'o mut Object, rule: &RuleName) -> Option<&'o mut Rule> {
+    let (ingress, egress) = match object {
+        Object::CalicoNetworkPolicy(policy) | Object::GlobalNetworkPolicy(policy) => {
+            (&mut policy.ingress, &mut policy.egress)
+        }
+        Object::Profile(profile) => (&mut profile.ingress, &mut profile.egress),
+        _ => return None,
+    };
+    let rules = if rule.direction == Direction::Ingress {
+        ingress
+    } else {
+        egress
+    };
+    rules.get_mut(rule.index)
+}
