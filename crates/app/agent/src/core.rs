@@ -89,6 +89,7 @@ pub struct Core {
     host: Host,
     rtnl: Rtnl,
     conntrack: Conntrack,
+    walker: connections::Walker,
     records: Records,
     topology: Topology,
     /// Which addresses of an endpoint need routes of their own.
@@ -142,6 +143,7 @@ impl Core {
             host: Host::open()?,
             rtnl: Rtnl::open()?,
             conntrack: Conntrack::open()?,
+            walker: connections::Walker::start(config.program.ended() | config.program.decided())?,
             records,
             topology: Topology::default(),
             stray_owners: BTreeMap::new(),
@@ -173,10 +175,24 @@ impl Core {
         loop {
             let wait = self.next_deadline().saturating_duration_since(Instant::now());
             let mut batch = Vec::new();
-            match tokio::time::timeout(wait, inbox.recv_many(&mut batch, BATCH)).await {
-                Ok(0) => return,
-                Ok(_) => self.take(batch),
-                Err(_) => {}
+            let mut chunk = None;
+            tokio::select! {
+                biased;
+                count = inbox.recv_many(&mut batch, BATCH) => {
+                    if count == 0 {
+                        return;
+                    }
+                }
+                Some(entries) = self.walker.chunks.recv() => chunk = Some(entries),
+                () = tokio::time::sleep(wait) => {}
+            }
+            if !batch.is_empty() {
+                self.take(batch);
+                // A stream of messages shall not keep connections from being judged.
+                chunk = self.walker.chunks.try_recv().ok();
+            }
+            if let Some(entries) = chunk {
+                self.judge_connections(&entries);
             }
             self.keep_house();
         }
@@ -272,7 +288,7 @@ impl Core {
         if due(self.walk_at) || due(self.walk_again_at) {
             self.walk_at = None;
             self.walk_again_at = self.walk_again_at.filter(|at| *at > now);
-            self.judge_connections();
+            self.start_walk();
             self.last_walk = Instant::now();
         }
         if self.audit_at <= now {

@@ -12,7 +12,13 @@ pub enum LogFormat {
 
 /// Starts logging for the whole process. `level` has been checked by [`level`].
 pub fn start(format: LogFormat, level: &str) {
-    let filter = EnvFilter::new(level);
+    // Failed requests are reported by whoever made them.
+    let quiet = if level.contains("kube_client") {
+        ""
+    } else {
+        ",kube_client=off"
+    };
+    let filter = EnvFilter::new(format!("{level}{quiet}"));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);

@@ -76,7 +76,11 @@ fn quote(text: &str, position: Position) -> Option<String> {
     let line = text.lines().nth(position.line.checked_sub(1)?)?;
     let before = position.column.saturating_sub(1);
     // Of a long line, as a JSON file may be, only what is around the place.
-    let start = before.saturating_sub(WIDEST / 2);
+    let start = if before < WIDEST {
+        0
+    } else {
+        before - WIDEST / 2
+    };
     let shown: String = line.chars().skip(start).take(WIDEST).collect();
     let shown = shown.trim_end();
     // A tab stays a tab, so that the caret stands right whatever a tab is wide.

@@ -101,8 +101,10 @@ impl Status {
     }
 
     fn of(nodes: &[Value], entries: &[Value], policies: &[(Kind, Value)]) -> Self {
-        let hosts: BTreeMap<&str, u64> =
-            nodes.iter().map(|node| (name_of(node), revision_of(node))).collect();
+        let hosts: BTreeMap<&str, u64> = nodes
+            .iter()
+            .map(|node| (name_of(node), revision_of(node)))
+            .collect();
         let entries: BTreeMap<&str, &Value> = entries
             .iter()
             .map(|entry| (name_of(entry), &entry["status"]["nodes"]))
@@ -283,7 +285,10 @@ fn name_of(object: &Value) -> &str {
 /// The newest version of any policy that the node's agent enforces; 0 if it has said nothing.
 fn revision_of(node: &Value) -> u64 {
     let annotation = &node["metadata"]["annotations"]["ocicat.io/policy-revision"];
-    annotation.as_str().and_then(|text| text.parse().ok()).unwrap_or(0)
+    annotation
+        .as_str()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(0)
 }
 
 /// The name of a policy's PolicyStatus: `netpol.shop.web`.

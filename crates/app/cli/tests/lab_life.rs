@@ -107,6 +107,36 @@ fn a_lab_comes_up_proves_its_policy_and_goes() {
 }
 
 #[test]
+fn a_probe_tells_when_policy_does_not_hold() {
+    let Some(lab) = Lab::new(MANIFEST) else {
+        return;
+    };
+    if Command::new("nft").arg("--version").output().is_err() {
+        eprintln!("skipped: nft, with which the test breaks a host, is not installed");
+        return;
+    }
+    assert_success(&lab.run(&["up", "-f", lab.manifest(), "--hosts", "1"]));
+    let broken = [
+        "exec",
+        "host/host-1",
+        "--",
+        "nft",
+        "delete",
+        "table",
+        "inet",
+        "ocicat",
+    ];
+    assert_success(&lab.run(&broken));
+    let probe = lab.run(&["probe"]);
+    assert_eq!(probe.status.code(), Some(1));
+    let stdout = text(&probe.stdout);
+    assert!(stdout.contains("expected Deny, observed Allow"), "{stdout}");
+    assert!(stdout.contains("12 are NOT as policy says"), "{stdout}");
+    assert_success(&lab.run(&["down"]));
+    lab.assert_gone();
+}
+
+#[test]
 fn two_labs_live_side_by_side() {
     let (Some(one), Some(other)) = (Lab::new(MANIFEST), Lab::new(MANIFEST)) else {
         return;
@@ -147,7 +177,7 @@ fn the_next_up_removes_what_a_killed_one_left() {
         return;
     };
     let mut up = lab.start(&["up", "-f", lab.manifest()]);
-    std::thread::sleep(Duration::from_millis(150));
+    lab.wait_for("agent host-1");
     up.kill().unwrap();
     up.wait().unwrap();
     assert_success(&lab.run(&["up", "-f", lab.manifest()]));
@@ -163,10 +193,7 @@ fn an_interrupted_up_cleans_up_by_itself() {
     };
     let up = lab.start(&["up", "-f", lab.manifest()]);
     // Once its record is there, it has taken the signal into its own hands.
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while !lab.folder().join("lab.json").exists() && Instant::now() < deadline {
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    lab.wait_for("Building");
     let killed = Command::new("kill")
         .args(["-INT", &up.id().to_string()])
         .status()
@@ -229,6 +256,20 @@ impl Lab {
 
     fn folder(&self) -> PathBuf {
         Path::new("/run/ocicat/lab").join(&self.name)
+    }
+
+    /// Waits until the lab's record says `what`.
+    fn wait_for(&self, what: &str) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let record = self.folder().join("lab.json");
+        while !fs::read_to_string(&record).is_ok_and(|text| text.contains(what)) {
+            assert!(
+                Instant::now() < deadline,
+                "no {what} in {}",
+                record.display()
+            );
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// `ocicat lab` with these arguments.

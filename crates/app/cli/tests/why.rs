@@ -30,21 +30,33 @@ fn text(bytes: &[u8]) -> String {
 
 /// Compares with the file of that name.
 fn expect(name: &str, found: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests")
+        .join(name);
     if std::env::var_os("UPDATE_EXPECT").is_some() {
         std::fs::write(&path, found).unwrap();
     }
     let expected = std::fs::read_to_string(&path).unwrap_or_default();
-    assert_eq!(found, expected, "{name} differs; UPDATE_EXPECT=1 writes it anew");
+    assert_eq!(
+        found, expected,
+        "{name} differs; UPDATE_EXPECT=1 writes it anew"
+    );
 }
 
 /// Command line, exit code and stdout of a question.
 fn asked(args: &[&str]) -> String {
     let output = ocicat(&[&["why", "-f", "why/shop"], args].concat(), "");
     let stderr = text(&output.stderr);
-    assert!(stderr.starts_with("note: skipped, of no use here: 1 ConfigMap (v1)"), "{stderr}");
+    assert!(
+        stderr.starts_with("note: skipped, of no use here: 1 ConfigMap (v1)"),
+        "{stderr}"
+    );
     let code = output.status.code().unwrap();
-    format!("$ ocicat why -f shop {}\n{}exit {code}\n", args.join(" "), text(&output.stdout))
+    format!(
+        "$ ocicat why -f shop {}\n{}exit {code}\n",
+        args.join(" "),
+        text(&output.stdout)
+    )
 }
 
 #[test]
@@ -65,15 +77,25 @@ fn explanations_read_well() {
 
 #[test]
 fn json_has_both_sides() {
-    let output =
-        ocicat(&["why", "-f", "why/shop", "shop/printer", "shop/db-0:sql", "-o", "json"], "");
+    let output = ocicat(
+        &[
+            "why",
+            "-f",
+            "why/shop",
+            "shop/printer",
+            "shop/db-0:sql",
+            "-o",
+            "json",
+        ],
+        "",
+    );
     assert_eq!(output.status.code(), Some(1));
     expect("why/explanation.json", &text(&output.stdout));
     let value: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(value["verdict"], "Deny");
     assert_eq!(value["ingress"]["policy"], "gnp/security.data");
     assert_eq!(value["ingress"]["rule"], 1);
-    assert_eq!(value["ingress"]["at"], "why/shop/policies.yaml:18");
+    assert_eq!(value["ingress"]["at"], "why/shop/policies.yaml:17");
 }
 
 #[test]
@@ -102,8 +124,10 @@ fn bad_lines_of_a_batch_get_an_answer_too() {
         {\"from\":\"shop/web\",\"to\":\"shop/db-0\",\"port\":70000}\n";
     let output = ocicat(&["why", "-f", "why/shop", "--batch", "-"], lines);
     assert_eq!(output.status.code(), Some(2));
-    let answers: Vec<Value> =
-        text(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let answers: Vec<Value> = text(&output.stdout)
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
     assert_eq!(answers.len(), 4);
     assert_eq!(answers[0]["verdict"], "Allow");
     let error = |index: usize| answers[index]["error"].as_str().unwrap();
@@ -117,7 +141,10 @@ fn questions_that_cannot_be_read_are_bad_input() {
     for (args, expected) in [
         (["shop/web", "shop/db-0:99999"], "expected 0-65535"),
         (["shop/web", "shop/db-0:80/xyz"], "expected TCP, UDP"),
-        (["shop/web", "fd00::1:80/TCP"], "expected brackets around an IPv6 address"),
+        (
+            ["shop/web", "fd00::1:80/TCP"],
+            "expected brackets around an IPv6 address",
+        ),
         (["Shop/web", "shop/db-0"], "expected namespace/name"),
         (["shop/nobody", "shop/db-0"], "namespace shop has"),
         (["shop/web", "shop/db-0:ssh"], "it has sql"),
@@ -133,7 +160,10 @@ fn questions_that_cannot_be_read_are_bad_input() {
 
 #[test]
 fn without_an_api_nothing_can_be_asked() {
-    let output = ocicat(&["why", "--api", "unix:/nonexistent", "shop/web", "shop/db-0"], "");
+    let output = ocicat(
+        &["why", "--api", "unix:/nonexistent", "shop/web", "shop/db-0"],
+        "",
+    );
     assert_eq!(output.status.code(), Some(3));
     assert!(text(&output.stderr).contains("cannot reach unix:/nonexistent"));
 }

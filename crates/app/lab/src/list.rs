@@ -87,30 +87,31 @@ pub fn text(labs: &[Summary]) -> String {
     out
 }
 
+/// Each host, and its workloads below it in columns that all hosts share.
 fn table(lab: &Summary) -> String {
-    let mut rows: Vec<[String; 4]> = Vec::new();
+    let row = |workload: &Workload| [workload.full_name(), join(&workload.addresses)];
+    let mut widths = [0, 0];
     let mut by_host: BTreeMap<&str, Vec<&Workload>> = BTreeMap::new();
     for workload in &lab.workloads {
         by_host.entry(&workload.host).or_default().push(workload);
+        for (width, text) in widths.iter_mut().zip(row(workload)) {
+            *width = text.len().max(*width);
+        }
     }
+    let [a, b] = widths;
+    let mut out = String::new();
     for host in &lab.hosts {
-        let place = if host.outside { "outside the cluster" } else { "" };
-        rows.push([host.name.clone(), String::new(), join(&host.addresses), place.to_owned()]);
+        let outside = if host.outside { " (outside the cluster)" } else { "" };
+        let _ = writeln!(out, "  {}{outside}  {}", host.name, join(&host.addresses));
         for workload in by_host.get(host.name.as_str()).into_iter().flatten() {
+            let [name, addresses] = row(workload);
             let ports = match workload.ports.is_empty() {
                 true => String::new(),
                 false => format!("serves {}", join(&workload.ports)),
             };
-            rows.push([String::new(), workload.full_name(), join(&workload.addresses), ports]);
+            let line = format!("    {name:a$}  {addresses:b$}  {ports}");
+            let _ = writeln!(out, "{}", line.trim_end());
         }
-    }
-    let widths: [usize; 3] =
-        [0, 1, 2].map(|column| rows.iter().map(|row| row[column].len()).max().unwrap_or(0));
-    let mut out = String::new();
-    for [host, workload, addresses, rest] in &rows {
-        let [a, b, c] = widths;
-        let line = format!("  {host:a$}  {workload:b$}  {addresses:c$}  {rest}");
-        let _ = writeln!(out, "{}", line.trim_end());
     }
     out
 }

@@ -23,11 +23,11 @@ use ocicat_oracle::{Census, Packet, Verdict, World};
 use tokio::task::JoinSet;
 
 use crate::limits;
-use crate::progress::Step;
+use crate::progress::{Step, say};
 use crate::state::{Lab, Workload};
 
 pub use plan::{Filter, find};
-use plan::{Probe, named_ports, plan};
+use plan::{Probe, named_ports, plan, shared};
 pub use report::Report;
 use report::Finding;
 use send::{Expectation, Observation};
@@ -55,6 +55,9 @@ pub async fn run<'a>(
 ) -> anyhow::Result<Report<'a>> {
     let workloads = &lab.workloads;
     let ports = named_ports(workloads, &objects);
+    for address in shared(workloads) {
+        say(format_args!("warning: {address} is not probed: several workloads have it"));
+    }
     let probes = plan(workloads, &ports, filter, seed());
     let step = Step::begin("policy", probes.len());
     let expected = expect(&World::new(objects), &probes, &step);

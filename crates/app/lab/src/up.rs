@@ -5,9 +5,9 @@
 //!                            │
 //!     wire, hosts, workload namespaces      API server
 //!                            │                 │
-//!                            │   namespaces, pools, nodes
+//!                            │        everything but pods
 //!                          agents ◄────────────┤
-//!                            │        everything else, pods scheduled
+//!                            │         pods, scheduled
 //!                        CNI ADD each ──► status of the pod
 //!                            │
 //!                        responder ──► every host knows every address ──► up
@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use ocicat_kernel::netns::Namespace;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::command::UpArgs;
 use crate::gate::Gate;
@@ -57,6 +57,7 @@ pub async fn run(arguments: &UpArgs) -> anyhow::Result<ExitCode> {
         return Err(failure(3, "building a lab needs root, for its network namespaces"));
     }
     limits::raise_open_files();
+    let mut signals = Signals::take()?;
     let lock = claim(&folder).await?;
     say(format_args!("Building lab {}", folder.name()));
     for note in &plan.notes {
@@ -65,7 +66,7 @@ pub async fn run(arguments: &UpArgs) -> anyhow::Result<ExitCode> {
     let gate = Arc::new(Gate::default());
     let built = tokio::select! {
         built = build(&folder, plan, &gate) => built,
-        signal = interrupted() => Err(failure(INTERRUPTED, signal)),
+        signal = signals.any() => Err(failure(INTERRUPTED, signal)),
     };
     match built {
         Ok(lab) => {
@@ -114,19 +115,30 @@ async fn claim(folder: &Folder) -> anyhow::Result<Lock> {
     folder.lock()
 }
 
-/// Waits for Ctrl-C, a request to end, or the end of the terminal.
-async fn interrupted() -> &'static str {
-    let (Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)) = (
-        signal(SignalKind::interrupt()),
-        signal(SignalKind::terminate()),
-        signal(SignalKind::hangup()),
-    ) else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = interrupt.recv() => "interrupted",
-        _ = terminate.recv() => "asked to end",
-        _ = hangup.recv() => "the terminal is gone",
+/// The signals that mean: stop, and clean up.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    /// From here on they are kept for [`Signals::any`] and do nothing by themselves.
+    fn take() -> std::io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits for Ctrl-C, a request to end, or the end of the terminal.
+    async fn any(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.interrupt.recv() => "interrupted",
+            _ = self.terminate.recv() => "asked to end",
+            _ = self.hangup.recv() => "the terminal is gone",
+        }
     }
 }
 
@@ -150,10 +162,10 @@ async fn build(folder: &Folder, plan: Plan, gate: &Arc<Gate>) -> anyhow::Result<
     lab.api_url = Some(format!("http{url}"));
     write_kubeconfig(folder, &lab)?;
     let client = catalog::connect(folder).await?;
-    let created = objects::create_first(&client, &plan).await?;
+    let stored = objects::create_policy(&client, &plan).await?;
     start_agents(folder, &mut lab)?;
-    let created = created + objects::create_rest(&client, &plan).await?;
-    step.finish(&format!("{created} objects"));
+    let workloads = objects::create_workloads(&client, &plan, &stored).await?;
+    step.finish(&format!("{} objects", stored.len() + workloads));
 
     let step = Step::begin("agents", lab.hosts.len());
     for host in &lab.hosts {

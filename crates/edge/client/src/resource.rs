@@ -1,6 +1,6 @@
 //! Names of kinds and objects in URLs.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
 use ocicat_api::{Kind, KindInfo, ObjectKey, Scope};
@@ -170,7 +170,8 @@ pub(crate) fn encode(text: &str) -> String {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
                 out.push(char::from(byte));
             }
-            _ => out.push_str(&format!("%{byte:02X}")),
+            // Writing to a String cannot fail.
+            _ => drop(write!(out, "%{byte:02X}")),
         }
     }
     out

@@ -351,7 +351,7 @@ impl Analysis {
         };
         let ask = |judge: &Option<ObjectKey>, direction, near, far| {
             let judge = judge.as_ref()?;
-            self.tables.judge(judge, direction, (near, far), &service)
+            self.tables.judge(judge, direction, (near, far), service)
         };
         (
             ask(&source.judge, Direction::Egress, from, to),

@@ -87,9 +87,9 @@ impl Tables {
         key: &ObjectKey,
         direction: Direction,
         (near, far): (IpAddr, IpAddr),
-        service: &ServiceMatch,
+        service: ServiceMatch,
     ) -> Option<Arc<Outcome>> {
-        self.engine.judge(key, direction, (near, far), service)
+        self.engine.judge(key, direction, (near, far), &service)
     }
 
     /// What judges an endpoint, in order; nothing if it has no tables.

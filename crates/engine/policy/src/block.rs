@@ -32,6 +32,8 @@ pub(crate) enum BlockSource {
 pub(crate) struct Block {
     pub(crate) source: BlockSource,
     pub(crate) direction: Direction,
+    /// Of policies. A block that was removed keeps the tier that it was in.
+    pub(crate) tier: Option<Name>,
     pub(crate) reference: Arc<PolicyRef>,
     pub(crate) token: u32,
     pub(crate) body: Arc<Body>,
@@ -258,6 +260,7 @@ impl Blocks {
         self.items.insert(Block {
             source,
             direction,
+            tier: None,
             reference,
             token,
             body: Arc::new(body),

@@ -1,6 +1,6 @@
 //! Address classes: kinds with equal answers to every question.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ocicat_node::ClassId;
@@ -43,12 +43,22 @@ pub(crate) enum Difference {
     Everything,
 }
 
+/// Where the members of a class were before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// They are the same, the meaning is another.
+    Itself,
+    /// The class is new; its first members were in this one.
+    Class(ClassId),
+    /// The class is new, and so are its members.
+    None,
+}
+
 /// A class that is new, or means something else than before.
 #[derive(Debug)]
 pub(crate) struct Changed {
     pub(crate) class: ClassId,
-    /// The class that its first members come from; the class itself if it stayed together.
-    pub(crate) origin: Option<ClassId>,
+    pub(crate) origin: Origin,
     pub(crate) difference: Difference,
 }
 
@@ -59,6 +69,22 @@ pub(crate) struct ClassChanges {
     pub(crate) dead: Vec<ClassId>,
     /// Kinds that are in another class now.
     pub(crate) moved: Vec<KindId>,
+}
+
+impl ClassChanges {
+    /// Classes that are new, and in which class their first members were before.
+    pub(crate) fn new_with_origin(&self) -> impl Iterator<Item = (ClassId, ClassId)> + '_ {
+        self.changed.iter().filter_map(|changed| match changed.origin {
+            Origin::Class(origin) => Some((changed.class, origin)),
+            Origin::Itself | Origin::None => None,
+        })
+    }
+
+    /// Classes that are new, sorted.
+    pub(crate) fn new_classes(&self) -> impl Iterator<Item = (ClassId, Origin)> + '_ {
+        let new = self.changed.iter().filter(|changed| changed.origin != Origin::Itself);
+        new.map(|changed| (changed.class, changed.origin))
+    }
 }
 
 /// Kinds that have one new signature in common.
@@ -147,6 +173,60 @@ impl Classes {
             }
         }
         changes.changed.sort_unstable_by_key(|changed| changed.class);
+        changes
+    }
+
+    /// Forgets the answers to questions that nobody asks. Classes that are equal then become
+    /// one: the largest keeps its number, and takes in the others.
+    pub(crate) fn merge(
+        &mut self,
+        space: &mut Space,
+        questions: &mut Questions,
+        dead: &[QuestionId],
+    ) -> ClassChanges {
+        let mut changes = ClassChanges::default();
+        let listed = dead.iter().flat_map(|question| &questions.items[*question].classes);
+        let affected: BTreeSet<ClassId> = listed.copied().collect();
+        let mut order: Vec<Arc<Signature>> = Vec::new();
+        let mut groups: FxHashMap<Arc<Signature>, Vec<ClassId>> = FxHashMap::default();
+        for id in &affected {
+            let old = self.items[id].signature.clone();
+            let kept = old.answers.iter().filter(|(q, _)| dead.binary_search(q).is_err());
+            let signature =
+                Arc::new(Signature { unclaimed: old.unclaimed, answers: kept.copied().collect() });
+            self.numbers.remove(&old);
+            unlist(questions, *id, &old);
+            let group = groups.entry(signature.clone()).or_insert_with(|| {
+                order.push(signature.clone());
+                Vec::new()
+            });
+            group.push(*id);
+        }
+        for signature in order {
+            let mut group = groups.remove(&signature).unwrap_or_default();
+            group.extend(self.numbers.get(&signature));
+            let weight = |id: &ClassId| -> usize {
+                let kinds = self.items[id].kinds.iter().map(|kind| &space.kind_items[*kind]);
+                kinds.map(|kind| kind.members.len() + usize::from(kind.of_region)).sum()
+            };
+            let heaviest = group.iter().copied().rev().max_by_key(weight);
+            let Some(winner) = heaviest else { continue };
+            for loser in group.into_iter().filter(|id| *id != winner) {
+                if let Some(class) = self.items.remove(&loser) {
+                    for kind in &class.kinds {
+                        space.kind_items[*kind].class = Some(winner);
+                    }
+                    unlist(questions, loser, &class.signature);
+                    self.unclaimed.retain(|other| *other != loser);
+                    changes.moved.extend(class.kinds.iter().copied());
+                    self.items.get_mut(&winner).expect("in the group").kinds.extend(class.kinds);
+                }
+                changes.dead.push(loser);
+            }
+            list(questions, winner, &signature);
+            self.numbers.insert(signature.clone(), winner);
+            self.items.get_mut(&winner).expect("in the group").signature = signature;
+        }
         changes
     }
 
@@ -247,7 +327,7 @@ impl Classes {
         self.note_unclaimed(id);
         changes.changed.push(Changed {
             class: id,
-            origin: Some(id),
+            origin: Origin::Itself,
             difference: Difference::between(&old, &group.signature),
         });
         displaced
@@ -268,10 +348,22 @@ impl Classes {
                 let class = ClassId(self.next);
                 self.next += 1;
                 let signature = group.signature.clone();
-                let origin = group.kinds.iter().find_map(|kind| space.kind_items[*kind].class);
-                let difference = match origin {
-                    Some(origin) => Difference::between(&before[&origin], &signature),
+                let class_before = |kind: &KindId| {
+                    let kind = &space.kind_items[*kind];
+                    kind.class.or(kind.origin)
+                };
+                let origin = group.kinds.iter().find_map(class_before);
+                let old = origin.map(|origin| match before.get(&origin) {
+                    Some(signature) => signature,
+                    None => &self.items[&origin].signature,
+                });
+                let difference = match old {
+                    Some(old) => Difference::between(old, &signature),
                     None => Difference::Everything,
+                };
+                let origin = match (origin, &difference) {
+                    (Some(origin), Difference::Questions(_)) => Origin::Class(origin),
+                    _ => Origin::None,
                 };
                 changes.changed.push(Changed { class, origin, difference });
                 list(questions, class, &signature);

@@ -6,21 +6,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use ocicat_node::ClassId;
+use ocicat_node::{Change, ClassId};
 use rustc_hash::FxHashSet;
 
 use crate::Engine;
 use crate::block::{BlockSource, Body, BodyKind, Reach};
 use crate::class::{ClassChanges, Difference};
-use crate::delta::Commit;
+use crate::delta::{Commit, Steps};
 use crate::identity::Role;
 use crate::local::{Affected, Everywhere, NearView};
-use crate::net::apply_questions;
+use crate::net;
 use crate::policy::{DIRECTIONS, Subject, side};
 use crate::rule::Rule;
-use crate::slab::{BlockId, EntryId, IdentityId, StackIndex};
+use crate::slab::{BlockId, EntryId, IdentityId, QuestionId, StackIndex};
 use crate::source::{Source, Standing, release_source};
-use crate::stack::{StackKey, tier_of};
+use crate::stack::StackKey;
 use crate::table::Workshop;
 
 /// Which parts of which tables have to be made again.
@@ -67,7 +67,7 @@ impl Engine {
         let changed = self.identities.derive(&mut self.interner, &self.sources, &sources);
         let affected = self.select(&changed);
         let again = self.activate(&affected, &sources);
-        let released = self.settle_space(&changed);
+        let (dead, released) = self.settle_space(&changed);
         let changes =
             self.classes.settle(&mut self.space, &self.identities, &mut self.questions);
         let mut work = Work::default();
@@ -77,9 +77,11 @@ impl Engine {
         let renamed = self.move_endpoints();
         self.add_differences(&mut work, &changes);
         self.add_blocks(&mut work, &again, &renamed);
-        self.make_tables(work, &changes);
         self.reported.extend(&affected);
-        let commit = self.tell(&changes);
+        let mut steps = self.make_tables(work, &changes);
+        self.tell_tables(&mut steps, &changes);
+        self.merge(&mut steps, &dead);
+        let commit = self.tell_rest(steps);
         for source in sources {
             release_source(&mut self.interner, source);
         }
@@ -121,6 +123,7 @@ impl Engine {
                 let rules = policy.rules[at].clone().filter(|_| wanted);
                 let closed = matches!(policy.subject, Subject::Closed(_));
                 let (reference, token) = (policy.reference.clone(), policy.token);
+                let tier = policy.tier;
                 match (policy.blocks[at], rules) {
                     (None, None) => {}
                     (Some(block), None) => {
@@ -135,6 +138,7 @@ impl Engine {
                             self.blocks.insert(source, direction, reference.clone(), token)
                         });
                         let item = &mut self.blocks.items[block];
+                        item.tier = Some(tier);
                         if item.token != token {
                             (item.reference, item.token) = (reference, token);
                             again.insert(block);
@@ -156,7 +160,7 @@ impl Engine {
             let of_tier = self.policies.items.iter().filter(|(_, p)| tiers.contains(&p.tier));
             self.reported.extend(of_tier.map(|(id, _)| id));
             for (id, block) in self.blocks.items.iter() {
-                if tier_of(block, &self.policies).is_some_and(|tier| tiers.contains(&tier)) {
+                if block.tier.is_some_and(|tier| tiers.contains(&tier)) {
                     again.insert(id);
                     came_or_went.insert(id);
                 }
@@ -201,13 +205,12 @@ impl Engine {
         self.blocks.set_body(&mut self.interner, &mut self.questions, block, kind, rules);
     }
 
-    /// Answers new questions, and brings regions, slots and kinds up to date. Returns identities
-    /// to release at the end.
-    fn settle_space(&mut self, changed: &[IdentityId]) -> Vec<IdentityId> {
+    /// Answers new questions, and brings regions, slots and kinds up to date. Returns the
+    /// questions that are no longer asked, and identities to release at the end.
+    fn settle_space(&mut self, changed: &[IdentityId]) -> (Vec<QuestionId>, Vec<IdentityId>) {
         let (fresh, dead) = self.questions.take_changes();
-        let asked = (fresh.as_slice(), dead.as_slice());
         let different =
-            self.questions.answer(&mut self.identities, &self.interner, changed, asked);
+            self.questions.answer(&mut self.identities, &self.interner, changed, &fresh);
         let of_sets = |ids: &[IdentityId]| -> Vec<IdentityId> {
             let role = |id: &IdentityId| self.identities.items[*id].key.role;
             ids.iter().copied().filter(|id| role(id) == Role::NetworkSet).collect()
@@ -231,7 +234,7 @@ impl Engine {
             }
         }
         let mut released = self.nets.apply(&mut self.space, &mut self.identities);
-        apply_questions(&mut self.space, &mut self.identities, &self.questions, asked);
+        net::add_questions(&mut self.space, &mut self.identities, &self.questions, &fresh);
         for before in std::mem::take(&mut self.befores) {
             let after = self.endpoints.presence(before.entry);
             let old = before.presence;
@@ -252,7 +255,23 @@ impl Engine {
             }
         }
         self.locals.mark_near(&self.space, &self.identities, changed, everywhere);
-        released
+        (dead, released)
+    }
+
+    /// Forgets questions that nobody asks any more, when no table depends on them.
+    fn merge(&mut self, steps: &mut Steps, dead: &[QuestionId]) {
+        if dead.is_empty() {
+            return;
+        }
+        self.questions.forget(&mut self.identities, dead);
+        let mut changes = self.classes.merge(&mut self.space, &mut self.questions, dead);
+        net::remove_questions(&mut self.space, &self.questions, dead);
+        self.space.settle(&mut self.identities, &self.endpoints);
+        let more = self.classes.settle(&mut self.space, &self.identities, &mut self.questions);
+        debug_assert!(more.changed.is_empty(), "no address answers differently");
+        changes.moved.extend(more.moved);
+        changes.dead.extend(more.dead);
+        self.tell_merged(steps, &changes);
     }
 
     /// Every table has to say what it does with a class of which nothing is known.
@@ -370,7 +389,10 @@ impl Engine {
         }
         for Renamed { index, old } in renamed {
             let new = self.stacks.items[*index].key.clone();
-            let reach = self.reach_of_rename(old, &new);
+            let reach = match old.blocks.iter().any(|block| again.contains(block)) {
+                true => Reach::All,
+                false => self.reach_of_rename(old, &new),
+            };
             work.add(*index, &reach);
             touched.insert(*index);
         }
@@ -385,7 +407,7 @@ impl Engine {
     /// Which classes may see that a stack has another key.
     fn reach_of_rename(&self, old: &StackKey, new: &StackKey) -> Reach {
         let tiers = |key: &StackKey| {
-            let tier = |block: &BlockId| tier_of(&self.blocks.items[*block], &self.policies);
+            let tier = |block: &BlockId| self.blocks.items[*block].tier;
             let mut tiers: Vec<_> = key.blocks.iter().map(tier).collect();
             tiers.dedup();
             tiers
@@ -413,7 +435,8 @@ impl Engine {
         reach
     }
 
-    fn make_tables(&mut self, mut work: Work, changes: &ClassChanges) {
+    fn make_tables(&mut self, mut work: Work, changes: &ClassChanges) -> Steps {
+        let mut steps = Steps::default();
         let idle = self.stacks.take_idle(&mut self.blocks);
         let fresh: FxHashSet<StackIndex> = self.stacks.fresh.iter().copied().collect();
         let moved = !changes.changed.is_empty() || !changes.dead.is_empty();
@@ -429,6 +452,11 @@ impl Engine {
         let store = (&mut self.outcomes, &mut self.rows);
         let mut workshop = Workshop::new(parts, store, self.budget);
         for stack in idle {
+            // Packets in flight may still be judged by it.
+            let known = changes.new_with_origin().filter_map(|(class, origin)| {
+                Some(Change::StackRow(stack.id, class, Some(stack.table.own_row_of(origin)?)))
+            });
+            steps.numbers.extend(known);
             workshop.discard(stack.table);
             self.gone_stacks.push(stack.id);
         }
@@ -436,8 +464,7 @@ impl Engine {
             self.stacks.items.iter().map(|(index, _)| index).filter(|i| !fresh.contains(i)).collect();
         if moved {
             for index in &standing {
-                let table = &mut self.stacks.items[*index].table;
-                workshop.follow_classes(table, changes);
+                workshop.follow_classes(&mut self.stacks.items[*index].table, changes);
             }
             self.touched_tables.extend(standing.iter().copied());
         }
@@ -464,6 +491,7 @@ impl Engine {
                 }));
             }
         }
+        steps
     }
 
     /// Ends the commit: forgets what nobody holds, and lets numbers be used again.

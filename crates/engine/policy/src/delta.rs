@@ -5,21 +5,26 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use ocicat_api::{Kind, ObjectKey};
-use ocicat_node::{Change, ClassId, EndpointId, EndpointPolicy, LocalAddress, NodeDelta};
+use ocicat_node::{
+    Change, ClassId, EndpointId, EndpointPolicy, LocalAddress, NodeDelta, RowId, StackId,
+};
+use rustc_hash::FxHashSet;
 
 use crate::Engine;
-use crate::class::ClassChanges;
+use crate::class::{ClassChanges, Origin};
 use crate::local::Local;
 use crate::slab::{KindId, StackIndex};
+use crate::stack::{Stack, Told};
 use crate::status::PolicyReport;
+use crate::table::Workshop;
 
 /// What a commit changed.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Commit {
     /// All changes. A number never refers to something that is not there yet.
     pub delta: NodeDelta,
-    /// Where the second and third part of `delta` begin: see [`Commit::steps`].
-    pub barriers: [usize; 2],
+    /// Where the steps after the first begin in `delta`: see [`Commit::steps`].
+    pub barriers: [usize; 4],
     /// Of each policy that fares differently than before.
     pub reports: Vec<PolicyReport>,
     /// Policies that are gone.
@@ -27,18 +32,36 @@ pub struct Commit {
 }
 
 impl Commit {
-    /// The delta in three parts. Applied one after the other, with time between them for packets
-    /// in flight, no packet gets a verdict that neither the old nor the new state gives:
+    /// The delta in steps, of which most are empty most of the time. Where only policies and
+    /// tiers changed, and the steps come into force one after the other, with time between them
+    /// for packets in flight, no packet gets a verdict that neither the old nor the new policies
+    /// give:
     ///
-    /// 1. what is new, and addresses and endpoints that move to other numbers;
-    /// 2. numbers that keep their holders and change their meaning, and tables that forget
-    ///    numbers nobody has any more;
-    /// 3. stacks, rows and outcomes that nothing refers to.
+    /// 1. everything new; addresses move to the classes that tell apart what old *or* new
+    ///    policies tell apart, and endpoints to tables that are new or stay as they are;
+    /// 2. tables that keep their endpoints change their rows;
+    /// 3. endpoints move to tables that changed in step 2;
+    /// 4. addresses of classes that need not be told apart any more come together;
+    /// 5. what nothing refers to goes.
     #[must_use]
-    pub fn steps(&self) -> [&[Change]; 3] {
-        let [second, third] = self.barriers;
-        [&self.delta[..second], &self.delta[second..third], &self.delta[third..]]
+    pub fn steps(&self) -> [&[Change]; 5] {
+        let [b, c, d, e] = self.barriers;
+        let delta = &self.delta;
+        [&delta[..b], &delta[b..c], &delta[c..d], &delta[d..e], &delta[e..]]
     }
+}
+
+/// The parts of a delta while it is put together.
+#[derive(Debug, Default)]
+pub(crate) struct Steps {
+    /// Classes and rows in tables that are about to go; follows everything new.
+    pub(crate) numbers: NodeDelta,
+    fresh: NodeDelta,
+    rows: NodeDelta,
+    joining: NodeDelta,
+    merging: NodeDelta,
+    going: NodeDelta,
+    dead_rows: Vec<RowId>,
 }
 
 /// The number outside of an endpoint: `pod/shop/web-1`, `wep/office/printer`.
@@ -50,46 +73,69 @@ pub fn endpoint_id(key: &ObjectKey) -> EndpointId {
 }
 
 impl Engine {
-    pub(crate) fn tell(&mut self, changes: &ClassChanges) -> Commit {
-        let dead_rows = self.rows.take_dead(&mut self.outcomes);
-        let mut delta = NodeDelta::new();
+    /// Everything up to the moment when all endpoints use their new tables.
+    pub(crate) fn tell_tables(&mut self, steps: &mut Steps, changes: &ClassChanges) {
+        // Rows that nobody came to hold are not told of; the others may still be in use.
+        steps.dead_rows = self.rows.take_dead(&mut self.outcomes);
         let outcomes = self.outcomes.take_fresh().into_iter();
-        delta.extend(outcomes.map(|(id, outcome)| Change::Outcome(id, Some(outcome))));
+        steps.fresh.extend(outcomes.map(|(id, outcome)| Change::Outcome(id, Some(outcome))));
         let rows = self.rows.take_fresh().into_iter();
-        delta.extend(rows.map(|(id, row)| Change::Row(id, Some(row))));
+        steps.fresh.extend(rows.map(|(id, row)| Change::Row(id, Some(row))));
+        let new_stacks: FxHashSet<StackIndex> = self.stacks.fresh.iter().copied().collect();
         for index in self.stacks.fresh.clone() {
-            self.tell_new_stack(&mut delta, index);
+            self.tell_new_stack(&mut steps.fresh, index);
         }
+        steps.fresh.append(&mut steps.numbers);
         let tables: BTreeSet<StackIndex> = std::mem::take(&mut self.touched_tables);
-        let fresh: Vec<ClassId> = (changes.changed.iter())
-            .filter(|changed| changed.origin != Some(changed.class))
-            .map(|changed| changed.class)
-            .collect();
-        let standing: Vec<StackIndex> = (tables.iter().copied())
-            .filter(|index| !self.stacks.fresh.contains(index))
-            .filter(|index| self.stacks.items.get(*index).is_some())
-            .collect();
-        for index in &standing {
-            self.tell_new_classes(&mut delta, *index, &fresh);
-        }
-        self.tell_addresses(&mut delta, changes);
-        self.tell_endpoints(&mut delta);
-        let second = delta.len();
-        for index in &standing {
-            self.tell_rows(&mut delta, *index, &fresh);
-        }
+        let new_classes: Vec<(ClassId, Origin)> = changes.new_classes().collect();
+        let mut different = BTreeSet::new();
         for index in tables {
-            if let Some(stack) = self.stacks.items.get_mut(index) {
-                stack.table.told = crate::stack::Told::default();
+            let Some(stack) = self.stacks.items.get_mut(index) else { continue };
+            if !new_stacks.contains(&index) {
+                tell_new_classes(&mut steps.fresh, stack, &new_classes);
+                if tell_rows(&mut steps.rows, stack) {
+                    different.insert(stack.id);
+                }
             }
+            stack.table.told = Told::default();
         }
-        let third = delta.len();
-        delta.extend(self.gone_stacks.drain(..).map(Change::StackRemoved));
-        delta.extend(dead_rows.into_iter().map(|row| Change::Row(row, None)));
+        self.tell_addresses(&mut steps.fresh, &changes.moved);
+        self.tell_endpoints(steps, &different);
+    }
+
+    /// Classes that became one.
+    pub(crate) fn tell_merged(&mut self, steps: &mut Steps, changes: &ClassChanges) {
+        self.tell_addresses(&mut steps.merging, &changes.moved);
+        let parts = (&self.blocks, &self.questions, &self.classes);
+        let store = (&mut self.outcomes, &mut self.rows);
+        let mut workshop = Workshop::new(parts, store, self.budget);
+        let indices: Vec<StackIndex> = self.stacks.items.iter().map(|(index, _)| index).collect();
+        for index in indices {
+            let stack = &mut self.stacks.items[index];
+            for class in &changes.dead {
+                workshop.set_own(&mut stack.table, *class, None);
+            }
+            tell_rows(&mut steps.going, stack);
+            stack.table.told = Told::default();
+        }
+    }
+
+    /// What nothing refers to any more, and the whole.
+    pub(crate) fn tell_rest(&mut self, mut steps: Steps) -> Commit {
+        steps.going.extend(self.gone_stacks.drain(..).map(Change::StackRemoved));
+        let mut dead_rows = std::mem::take(&mut steps.dead_rows);
+        dead_rows.extend(self.rows.take_dead(&mut self.outcomes));
+        steps.going.extend(dead_rows.into_iter().map(|row| Change::Row(row, None)));
         let dead = self.outcomes.take_dead().into_iter();
-        delta.extend(dead.map(|outcome| Change::Outcome(outcome, None)));
+        steps.going.extend(dead.map(|outcome| Change::Outcome(outcome, None)));
         let (reports, removed) = self.take_reports();
-        Commit { delta, barriers: [second, third], reports, removed }
+        let mut commit = Commit { delta: steps.fresh, barriers: [0; 4], reports, removed };
+        let later = [steps.rows, steps.joining, steps.merging, steps.going];
+        for (barrier, changes) in commit.barriers.iter_mut().zip(later) {
+            *barrier = commit.delta.len();
+            commit.delta.extend(changes);
+        }
+        commit
     }
 
     fn tell_new_stack(&self, delta: &mut NodeDelta, index: StackIndex) {
@@ -100,48 +146,13 @@ impl Engine {
         delta.extend(rows.map(|(class, row)| Change::StackRow(stack.id, *class, Some(*row))));
     }
 
-    /// Rows of new classes, against the default row that the table was last said to have.
-    fn tell_new_classes(&self, delta: &mut NodeDelta, index: StackIndex, fresh: &[ClassId]) {
-        let stack = &self.stacks.items[index];
-        let table = &stack.table;
-        let told_default = table.told.default_row.or(table.default_row);
-        for class in fresh {
-            let row = table.row_of(*class).filter(|row| Some(*row) != told_default);
-            delta.extend(row.map(|row| Change::StackRow(stack.id, *class, Some(row))));
-        }
-    }
-
-    /// The default row, and rows of classes that were there before or are no longer.
-    fn tell_rows(&self, delta: &mut NodeDelta, index: StackIndex, fresh: &[ClassId]) {
-        let stack = &self.stacks.items[index];
-        let table = &stack.table;
-        let told_default = table.told.default_row.or(table.default_row);
-        let new_default = table.default_row.filter(|row| Some(*row) != told_default);
-        if let Some(row) = new_default {
-            delta.push(Change::Stack(stack.id, stack.key.direction, row));
-        }
-        for (class, told) in &table.told.rows {
-            let own = table.own_row_of(*class);
-            if own != *told && fresh.binary_search(class).is_err() {
-                delta.push(Change::StackRow(stack.id, *class, own));
-            }
-        }
-        for class in fresh.iter().filter(|_| new_default.is_some()) {
-            let (own, row) = (table.own_row_of(*class), table.row_of(*class));
-            let told = row.filter(|row| Some(*row) != told_default);
-            if own != told {
-                delta.push(Change::StackRow(stack.id, *class, own));
-            }
-        }
-    }
-
-    fn tell_addresses(&mut self, delta: &mut NodeDelta, changes: &ClassChanges) {
+    fn tell_addresses(&mut self, delta: &mut NodeDelta, moved: &[KindId]) {
         let space = &mut self.space;
         let slots = std::mem::take(&mut space.moved_slots);
         let class_of = |kinds: &crate::slab::Slab<KindId, crate::space::Kind>, kind: KindId| {
             kinds[kind].class.expect("every kind has a class once classes are settled")
         };
-        let members = changes.moved.iter().filter_map(|kind| space.kind_items.get(*kind));
+        let members = moved.iter().filter_map(|kind| space.kind_items.get(*kind));
         let members: Vec<_> = members.flat_map(|kind| kind.members.iter().copied()).collect();
         for id in slots.into_iter().chain(members) {
             let Some(slot) = space.slots.items.get_mut(id) else { continue };
@@ -152,7 +163,7 @@ impl Engine {
                 delta.push(Change::Class(IpNet::from(slot.address), Some(class)));
             }
         }
-        for id in &changes.moved {
+        for id in moved {
             let Some(kind) = space.kind_items.get(*id).filter(|kind| kind.of_region) else { continue };
             let class = class_of(&space.kind_items, *id);
             let region = &mut space.regions.items[kind.key.region];
@@ -166,7 +177,8 @@ impl Engine {
         delta.extend(vacated.into_iter().map(|prefix| Change::Class(prefix, None)));
     }
 
-    fn tell_endpoints(&mut self, delta: &mut NodeDelta) {
+    /// Endpoints that join a table that changes rows have to wait until it did.
+    fn tell_endpoints(&mut self, steps: &mut Steps, different: &BTreeSet<StackId>) {
         let mut removed = Vec::new();
         let mut added = Vec::new();
         for entry in std::mem::take(&mut self.touched_endpoints) {
@@ -184,14 +196,18 @@ impl Engine {
         removed.retain(|id| !again.contains(id));
         for id in removed {
             if self.told_endpoints.remove(&id).is_some() {
-                delta.push(Change::Endpoint(id, None));
+                steps.fresh.push(Change::Endpoint(id, None));
             }
         }
         for (id, policy) in added {
-            if self.told_endpoints.get(&id).is_none_or(|told| **told != policy) {
-                self.told_endpoints.insert(id.clone(), Arc::new(policy.clone()));
-                delta.push(Change::Endpoint(id, Some(policy)));
+            let told = self.told_endpoints.get(&id);
+            if told.is_some_and(|told| **told == policy) {
+                continue;
             }
+            let joins = told.is_some_and(|told| joins_one_of(told, &policy, different));
+            self.told_endpoints.insert(id.clone(), Arc::new(policy.clone()));
+            let step = if joins { &mut steps.joining } else { &mut steps.fresh };
+            step.push(Change::Endpoint(id, Some(policy)));
         }
     }
 
@@ -207,4 +223,47 @@ impl Engine {
         });
         EndpointPolicy { addresses: addresses.collect() }
     }
+}
+
+/// Rows of new classes, against the default row that the table was last said to have. A class
+/// that comes out of another is told the row that its members had.
+fn tell_new_classes(delta: &mut NodeDelta, stack: &mut Stack, new_classes: &[(ClassId, Origin)]) {
+    let table = &mut stack.table;
+    let told_default = table.told.default_row.or(table.default_row);
+    for (class, origin) in new_classes {
+        let row = match origin {
+            Origin::Class(_) => table.told.rows.get(class).copied().flatten(),
+            Origin::None | Origin::Itself => table.row_of(*class).filter(|row| Some(*row) != told_default),
+        };
+        table.told.rows.insert(*class, row);
+        delta.extend(row.map(|row| Change::StackRow(stack.id, *class, Some(row))));
+    }
+}
+
+/// What differs from what was told of a table. `false` if nothing does.
+fn tell_rows(delta: &mut NodeDelta, stack: &Stack) -> bool {
+    let before = delta.len();
+    let table = &stack.table;
+    let told_default = table.told.default_row.or(table.default_row);
+    if let Some(row) = table.default_row.filter(|row| Some(*row) != told_default) {
+        delta.push(Change::Stack(stack.id, stack.key.direction, row));
+    }
+    for (class, told) in &table.told.rows {
+        let own = table.own_row_of(*class);
+        if own != *told {
+            delta.push(Change::StackRow(stack.id, *class, own));
+        }
+    }
+    delta.len() > before
+}
+
+/// Whether an address of the endpoint comes to one of the stacks from another.
+fn joins_one_of(old: &EndpointPolicy, new: &EndpointPolicy, stacks: &BTreeSet<StackId>) -> bool {
+    new.addresses.iter().any(|address| {
+        let before = old.addresses.iter().find(|known| known.address == address.address);
+        let sides = |of: &LocalAddress| [of.ingress, of.egress];
+        let before = before.map(sides).map_or([None, None], |sides| sides.map(Some));
+        let sides = sides(address).into_iter().zip(before);
+        sides.into_iter().any(|(now, before)| before != Some(now) && stacks.contains(&now))
+    })
 }

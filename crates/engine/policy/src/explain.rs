@@ -15,8 +15,7 @@ use crate::delta::endpoint_id;
 use crate::local::Local;
 use crate::net::endpoints_of;
 use crate::policy::side;
-use crate::slab::StackIndex;
-use crate::stack::tier_of;
+use crate::slab::{BlockId, StackIndex};
 
 /// What judges a local endpoint in one direction, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -180,9 +179,7 @@ impl Engine {
         let local = self.local(key)?;
         let index = local.addresses.first()?.stacks[side(direction)]?;
         let stack = &self.stacks.items[index].key;
-        let tier = |block: &crate::slab::BlockId| {
-            tier_of(&self.blocks.items[*block], &self.policies)
-        };
+        let tier = |block: &BlockId| self.blocks.items[*block].tier;
         let mut tiers = Vec::new();
         for blocks in stack.blocks.chunk_by(|a, b| tier(a) == tier(b)) {
             let Some(tier) = tier(&blocks[0]).map(|name| self.policies.tier(name)) else { continue };

@@ -61,11 +61,6 @@ impl Names {
     }
 
     #[cfg(test)]
-    pub(crate) fn texts_of(&self, i: u32) -> String {
-        self.texts[i as usize].0.to_string()
-    }
-
-    #[cfg(test)]
     pub(crate) fn live(&self) -> Vec<(Arc<str>, u32)> {
         self.texts.iter().filter(|(_, count)| *count > 0).cloned().collect()
     }

@@ -203,12 +203,12 @@ fn apply_set(
     }
 }
 
-/// Makes the prefixes of new questions about nets matter, and no longer those of dead ones.
-pub(crate) fn apply_questions(
+/// Makes the prefixes of new questions about nets matter.
+pub(crate) fn add_questions(
     space: &mut Space,
     ids: &mut Identities,
     questions: &Questions,
-    (fresh, dead): (&[QuestionId], &[QuestionId]),
+    fresh: &[QuestionId],
 ) {
     for id in fresh {
         for (prefix, list) in prefixes(&questions.items[*id].key) {
@@ -219,15 +219,16 @@ pub(crate) fn apply_questions(
             }
         }
     }
+}
+
+/// The prefixes of these questions matter no longer. No kind is marked: the classes know.
+pub(crate) fn remove_questions(space: &mut Space, questions: &Questions, dead: &[QuestionId]) {
     for id in dead {
         for (prefix, list) in prefixes(&questions.items[*id].key) {
             let Some(region) = space.regions.find(&prefix) else { continue };
             let asked = &mut space.regions.items[region].asked;
             if let Some(at) = asked.iter().position(|other| *other == (*id, list)) {
                 asked.swap_remove(at);
-            }
-            if list == List::Nets {
-                space.mark_inside(prefix);
             }
             space.regions.let_go(region);
         }

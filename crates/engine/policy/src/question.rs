@@ -93,7 +93,7 @@ impl Questions {
     }
 
     /// The questions asked since the last call that somebody still asks, and those that nobody
-    /// asks any more. The latter are answered no from now on.
+    /// asks any more. The latter keep their answers until [`Questions::forget`].
     pub(crate) fn take_changes(&mut self) -> (Vec<QuestionId>, Vec<QuestionId>) {
         let asked = |items: &Slab<QuestionId, Question>, id: QuestionId| items[id].count > 0;
         let mut fresh = std::mem::take(&mut self.fresh);
@@ -123,23 +123,16 @@ impl Questions {
         (fresh, dead)
     }
 
-    /// Answers all questions for the identities in `changed`, the questions in `fresh` for the
-    /// others, and takes back the answers to `dead`. Returns the identities whose answers are
-    /// different now, sorted.
+    /// Answers all questions for the identities in `changed`, and the questions in `fresh` for the
+    /// others. Returns the identities whose answers are different now, sorted.
     pub(crate) fn answer(
         &mut self,
         identities: &mut Identities,
         interner: &Interner,
         changed: &[IdentityId],
-        (fresh, dead): (&[QuestionId], &[QuestionId]),
+        fresh: &[QuestionId],
     ) -> Vec<IdentityId> {
         let mut different = FxHashSet::default();
-        for id in dead {
-            for identity in std::mem::take(&mut self.items[*id].identities) {
-                identities.items[identity].answers.retain(|(question, _)| question != id);
-                different.insert(identity);
-            }
-        }
         for id in changed {
             let answers = self.all_answers(identities, interner, *id);
             if self.set_answers(*id, &mut identities.items[*id], answers) {
@@ -164,6 +157,17 @@ impl Questions {
         let mut different: Vec<IdentityId> = different.into_iter().collect();
         different.sort_unstable();
         different
+    }
+
+    /// Takes back the answers to questions that nobody asks any more.
+    pub(crate) fn forget(&mut self, identities: &mut Identities, dead: &[QuestionId]) {
+        for id in dead {
+            for identity in std::mem::take(&mut self.items[*id].identities) {
+                if let Some(identity) = identities.items.get_mut(identity) {
+                    identity.answers.retain(|(question, _)| question != id);
+                }
+            }
+        }
     }
 
     fn all_answers(&self, ids: &Identities, interner: &Interner, id: IdentityId) -> Vec<Answer> {

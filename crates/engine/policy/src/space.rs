@@ -40,6 +40,8 @@ pub(crate) struct Kind {
     place_in_region: u32,
     pub(crate) dirty: bool,
     pub(crate) class: Option<ClassId>,
+    /// The class that its first member was in before, while it has none of its own.
+    pub(crate) origin: Option<ClassId>,
 }
 
 #[derive(Debug, Default)]
@@ -80,7 +82,11 @@ impl Space {
                 self.slots.items[slot].pins += 1;
                 self.touch(slot);
             } else {
-                let kind = self.kind(ids, KindKey { owners: OwnerSet::None, region: id, node: false });
+                let around = self.chain(id).nth(1);
+                let own = around.and_then(|around| self.regions.items[around].own);
+                let origin = own.and_then(|kind| self.class_before(kind));
+                let key = KindKey { owners: OwnerSet::None, region: id, node: false };
+                let kind = self.kind(ids, key, origin);
                 self.kind_items[kind].of_region = true;
                 let region = &mut self.regions.items[id];
                 region.own = Some(kind);
@@ -225,7 +231,8 @@ impl Space {
         };
         let node = slot.nodes > 0;
         let region = self.regions.longest(address).expect("two regions hold every address");
-        let kind = self.kind(ids, KindKey { owners, region, node });
+        let origin = old.and_then(|kind| self.class_before(kind));
+        let kind = self.kind(ids, KindKey { owners, region, node }, origin);
         if old != Some(kind) {
             self.leave_kind(ids, id);
             let members = &mut self.kind_items[kind].members;
@@ -248,8 +255,13 @@ impl Space {
         self.drop_kind_if_empty(ids, kind);
     }
 
+    fn class_before(&self, kind: KindId) -> Option<ClassId> {
+        let kind = self.kind_items.get(kind)?;
+        kind.class.or(kind.origin)
+    }
+
     /// Finds or makes the kind.
-    fn kind(&mut self, ids: &mut Identities, key: KindKey) -> KindId {
+    fn kind(&mut self, ids: &mut Identities, key: KindKey, origin: Option<ClassId>) -> KindId {
         if let Some(&id) = self.kinds.get(&key) {
             return id;
         }
@@ -261,6 +273,7 @@ impl Space {
             place_in_region: u32::try_from(region.kinds.len()).unwrap_or(u32::MAX),
             dirty: true,
             class: None,
+            origin,
         });
         region.kinds.push(id);
         for identity in key.owners.identities() {

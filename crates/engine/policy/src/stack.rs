@@ -8,9 +8,8 @@ use ocicat_flow::Direction;
 use ocicat_node::{ClassId, RowId, StackId};
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use crate::block::{Block, BlockSource, Blocks, BodyKind};
+use crate::block::{Block, Blocks, BodyKind};
 use crate::identity::NamedPort;
-use crate::label::Name;
 use crate::policy::Policies;
 use crate::slab::{BlockId, Slab, StackIndex};
 
@@ -199,14 +198,6 @@ fn leave(blocks: &mut Blocks, key: &StackKey, index: StackIndex) {
     }
 }
 
-/// The tier of a policy's block.
-pub(crate) fn tier_of(block: &Block, policies: &Policies) -> Option<Name> {
-    match block.source {
-        BlockSource::Policy(policy) => Some(policies.items[policy].tier),
-        BlockSource::Profile(_) => None,
-    }
-}
-
 fn plan(
     key: &StackKey,
     blocks: &Slab<BlockId, Block>,
@@ -214,7 +205,7 @@ fn plan(
 ) -> (Box<[Step]>, Box<[u32]>) {
     let off: FxHashSet<(u32, u32)> = key.near.off.iter().copied().collect();
     let mut plan = Plan { blocks, off, steps: Vec::new(), group: 0, place: 0 };
-    let tier = |block: &BlockId| tier_of(&blocks[*block], policies);
+    let tier = |block: &BlockId| blocks[*block].tier;
     for of_tier in key.blocks.chunk_by(|a, b| tier(a) == tier(b)) {
         of_tier.iter().for_each(|block| plan.add(*block));
         let tier = tier(&of_tier[0]).map(|name| policies.tier(name));

@@ -326,11 +326,11 @@ impl<'a> Workshop<'a> {
     /// A new class is treated as the class that its members come from, until more is known; a
     /// class that went is forgotten.
     pub(crate) fn follow_classes(&mut self, table: &mut Table, changes: &ClassChanges) {
-        for changed in &changes.changed {
-            if let Some(origin) = changed.origin.filter(|origin| *origin != changed.class) {
-                let row = table.own_row_of(origin);
-                self.set_own(table, changed.class, row);
-            }
+        for (class, origin) in changes.new_with_origin() {
+            let row = table.own_row_of(origin);
+            self.set_own(table, class, row);
+            // This row is told first: it is what the members had.
+            table.told.rows.insert(class, row);
         }
         for class in &changes.dead {
             self.set_own(table, *class, None);

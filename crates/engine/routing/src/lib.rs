@@ -29,11 +29,10 @@ impl Topology {
     /// Whether a workload's address needs a route of its own.
     #[must_use]
     pub fn is_stray(&self, address: IpAddr, node: &str) -> bool {
-        let longest = if address.is_ipv4() { 32 } else { 128 };
-        let owner = (0..=longest).rev().find_map(|length| {
-            self.blocks.get(&IpNet::new(address, length).ok()?.trunc())
-        });
-        owner.is_none_or(|owner| **owner != *node)
+        // Blocks are disjoint: only the last one that begins at or before the address can hold it.
+        let candidate = self.blocks.range(..=IpNet::from(address)).next_back();
+        let owner = candidate.filter(|(block, _)| block.contains(&address));
+        owner.is_none_or(|(_, owner)| **owner != *node)
     }
 
     /// The routes of `node`. Blocks and addresses of unknown nodes have none. The node's own

@@ -48,7 +48,7 @@ pub enum Selector {
     /// `all()`, and the empty selector.
     All,
     /// `global()`. Matches everything by itself; it has a meaning of its own only where a
-    /// `namespaceSelector` of a rule is read.
+    /// `namespaceSelector` is read.
     Global,
     /// `has(label)`
     Has(Arc<str>),

@@ -20,6 +20,12 @@ impl Core {
         if requests.is_empty() {
             return;
         }
+        if let Err(error) = self.forget_former_holders(&requests) {
+            for (_, reply) in requests {
+                let _ = reply.send(Err(format!("{error:#}")));
+            }
+            return;
+        }
         let mut plumbed = Vec::new();
         for (attach, reply) in requests {
             let record = attach.record.clone();
@@ -39,6 +45,20 @@ impl Core {
         }
     }
 
+    /// Connections of a former holder of an address are not the new workload's. All at once: each
+    /// deletion walks the whole connection table.
+    fn forget_former_holders(&mut self, requests: &[(Attach, Reply)]) -> anyhow::Result<()> {
+        let records = requests.iter().map(|(attach, _)| &attach.record);
+        let is_new = |record: &&Record| {
+            let known = self.records.get(&record.interface);
+            known.is_none_or(|known| known.addresses != record.addresses)
+        };
+        let addresses: Vec<_> =
+            records.filter(is_new).flat_map(|record| record.addresses.iter().copied()).collect();
+        self.conntrack.delete_addresses(&addresses)?;
+        Ok(())
+    }
+
     fn plumb(&mut self, attach: Attach) -> anyhow::Result<()> {
         let Attach { record, object } = attach;
         if let Some(known) = self.records.get(&record.interface)
@@ -46,8 +66,6 @@ impl Core {
         {
             bail!("container {} is attached as {:?}", record.container_id, known.workload);
         }
-        // Connections of a former holder of these addresses are not the new workload's.
-        self.conntrack.delete_addresses(&record.addresses)?;
         self.host.attach(&plumbing(&record))?;
         self.records.put(record.clone())?;
         let key = record.workload.key();

@@ -45,11 +45,11 @@ fn words(seconds: u64) -> String {
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
     match seconds {
         0..=119 => format!("{seconds}s"),
-        120..=599 if seconds % 60 > 0 => format!("{minutes}m{}s", seconds % 60),
+        120..=599 if !seconds.is_multiple_of(60) => format!("{minutes}m{}s", seconds % 60),
         120..=10_799 => format!("{minutes}m"),
-        10_800..=28_799 if minutes % 60 > 0 => format!("{hours}h{}m", minutes % 60),
+        10_800..=28_799 if !minutes.is_multiple_of(60) => format!("{hours}h{}m", minutes % 60),
         10_800..=172_799 => format!("{hours}h"),
-        172_800..=691_199 if hours % 24 > 0 => format!("{days}d{}h", hours % 24),
+        172_800..=691_199 if !hours.is_multiple_of(24) => format!("{days}d{}h", hours % 24),
         _ => format!("{days}d"),
     }
 }

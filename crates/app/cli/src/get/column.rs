@@ -80,6 +80,17 @@ pub fn columns(resource: &Resource) -> Vec<Column> {
             always("CIDR", |x| text(&x["spec"]["cidr"], "<none>")),
             always("AFFINITY", |x| text(&x["spec"]["affinity"], "<none>")),
         ],
+        "PolicyStatus" => vec![
+            always("TIER", |x| text(&x["spec"]["policy"]["tier"], "<none>")),
+            always("NODES", |x| nodes(x).len().to_string()),
+            always("FAILED", |x| {
+                nodes(x)
+                    .iter()
+                    .filter(|node| node["state"] == "Failed")
+                    .count()
+                    .to_string()
+            }),
+        ],
         _ => Vec::new(),
     };
     columns.push(always("AGE", |x| {
@@ -169,6 +180,15 @@ fn kube_selector(selector: &Value) -> String {
         });
     }
     joined(&parts)
+}
+
+/// The entries of a PolicyStatus.
+fn nodes(status: &Value) -> Vec<&Value> {
+    status["status"]["nodes"]
+        .as_object()
+        .into_iter()
+        .flat_map(|nodes| nodes.values())
+        .collect()
 }
 
 fn node_addresses(node: &Value) -> String {

@@ -27,6 +27,8 @@ pub fn render(asked: &Asked) -> String {
     text.0
 }
 
+const END_OF_TIER: &str = "end of tier";
+
 #[derive(Default)]
 struct Text(String);
 
@@ -52,20 +54,23 @@ impl Text {
                 "Traffic of a workload to itself does not leave it and is not judged.",
             );
         }
-        for side in [&case.egress, &case.ingress].into_iter().flatten() {
-            self.side(side);
-        }
-        for (absent, party, word) in [
-            (case.egress.is_none(), &explanation.source, "egress"),
-            (case.ingress.is_none(), &explanation.destination, "ingress"),
-        ] {
-            if absent && !case.within_endpoint {
-                let why = if party.host_network {
-                    "in its host's network"
-                } else {
-                    "no workload"
-                };
-                self.line(2, &format!("{word} of {}: not judged ({why})", name(party)));
+        let ends = [
+            (&case.egress, &explanation.source, Direction::Egress),
+            (&case.ingress, &explanation.destination, Direction::Ingress),
+        ];
+        for (side, party, direction) in ends {
+            match side {
+                Some(side) => self.side(side),
+                None if case.within_endpoint => {}
+                None => {
+                    let why = if party.host_network {
+                        "in its host's network"
+                    } else {
+                        "no workload"
+                    };
+                    let name = name(party);
+                    self.line(2, &format!("{direction} of {name}: not judged ({why})"));
+                }
             }
         }
         if several {
@@ -91,34 +96,29 @@ impl Text {
         if side.tiers.is_empty() {
             self.line(4, "no policy selects it in this direction");
         }
-        let wide = side
+        let reached = |step: &&PolicyStep| step.end != PolicyEnd::NotReached;
+        let profiles: Vec<&PolicyStep> = side.profiles.iter().filter(reached).collect();
+        let tiers = side
             .tiers
             .iter()
+            .filter(|tier| tier.end != TierEnd::NotReached);
+        let shown = tiers
             .flat_map(|tier| &tier.policies)
-            .chain(&side.profiles);
-        let wide = wide
-            .map(|step| step.policy.chars().count())
-            .max()
-            .unwrap_or(0);
+            .chain(profiles.iter().copied());
+        let names = shown.map(|step| step.policy.chars().count());
+        let wide = names.max().unwrap_or(0).max(END_OF_TIER.len());
         for tier in &side.tiers {
             self.tier(tier, side, wide);
         }
-        let asked = side
-            .profiles
-            .iter()
-            .any(|step| step.end != PolicyEnd::NotReached);
-        if asked || side.outcome.decider == Decider::EndOfProfiles {
+        let exhausted = side.outcome.decider == Decider::EndOfProfiles;
+        if exhausted || !profiles.is_empty() {
             self.line(4, "profiles");
-            for step in side
-                .profiles
-                .iter()
-                .filter(|step| step.end != PolicyEnd::NotReached)
-            {
-                self.step(step, side, wide);
-            }
-            if side.outcome.decider == Decider::EndOfProfiles {
-                self.line(6, &format!("no profile decides: {judged}"));
-            }
+        }
+        for step in profiles {
+            self.step(step, side, wide);
+        }
+        if exhausted {
+            self.line(6, &format!("no profile decides: {judged}"));
         }
     }
 
@@ -140,14 +140,11 @@ impl Text {
                 let deny = verdict(Verdict::Deny);
                 self.line(
                     6,
-                    &format!("{:wide$}  {deny}, as no rule matched", "end of tier"),
+                    &format!("{END_OF_TIER:wide$}  {deny}, as no rule matched"),
                 );
             }
             (TierEnd::Default, DefaultAction::Pass) => {
-                self.line(
-                    6,
-                    &format!("{:wide$}  Pass to the next tier", "end of tier"),
-                );
+                self.line(6, &format!("{END_OF_TIER:wide$}  Pass to the next tier"));
             }
             _ => {}
         }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::api::policy;
+use crate::support::api::{Api, policy};
 use crate::support::cluster::{Choice, Cluster, Workload};
 use crate::support::flow::{Flow, Talk, Traffic};
 use crate::support::within;
@@ -34,69 +34,31 @@ fn a_live_flow_that_is_now_denied_ends_within_a_second() {
     let begin = Instant::now();
     let allow = allow("role == 'client'");
     cluster.api.create(&allow);
-    cluster.api.create(&closed_clients());
+    cluster.api.create(&closed("shop"));
+    cluster.api.create(&closed("bank"));
     let client = cluster.workload(0, "shop", "client", &[("role", "client")]);
     let servers = [0, 1].map(|host| cluster.workload(host, "bank", &format!("server-{host}"), &[]));
     let traffic = Traffic::start(flows(&client, &servers));
     expect_progress(&traffic, BEGINS, "at first");
 
-    let deny = policy(
-        "bank",
-        "no-more",
-        json!({
-            "order": 1, "types": ["Ingress"], "ingress": [{ "action": "Deny" }],
-        }),
-    );
-    round(
-        &traffic,
-        "a policy is added",
-        || drop(cluster.api.create(&deny)),
-        || {
-            cluster.api.delete(&deny);
-        },
-    );
+    let api = &cluster.api;
+    let deny = deny("bank", "Ingress", "ingress");
+    let (add, remove) = (|| api.create(&deny), || api.delete(&deny));
+    round(&traffic, "a policy is added", add, remove);
     let nobody = self::allow("role == 'nobody'");
-    round(
-        &traffic,
-        "a policy is changed",
-        || change(&cluster, &nobody),
-        || {
-            change(&cluster, &allow);
-        },
-    );
-    round(
-        &traffic,
-        "a policy is deleted",
-        || cluster.api.delete(&allow),
-        || {
-            cluster.api.create(&allow);
-        },
-    );
-    let egress = policy(
-        "shop",
-        "stay-in",
-        json!({
-            "order": 1, "types": ["Egress"], "egress": [{ "action": "Deny" }],
-        }),
-    );
-    round(
-        &traffic,
-        "egress is denied",
-        || drop(cluster.api.create(&egress)),
-        || {
-            cluster.api.delete(&egress);
-        },
-    );
+    let (close, open) = (|| change(api, &nobody), || change(api, &allow));
+    round(&traffic, "a policy is changed", close, open);
+    let (delete, create) = (|| api.delete(&allow), || api.create(&allow));
+    round(&traffic, "a policy is deleted", delete, create);
+    let egress = self::deny("shop", "Egress", "egress");
+    let (add, remove) = (|| api.create(&egress), || api.delete(&egress));
+    round(&traffic, "egress is denied", add, remove);
     let relabel = |role: &str| {
         let patch = json!({ "metadata": { "labels": { "role": role } } });
-        cluster.api.merge(&client.pod(), &patch);
+        api.merge(&client.pod(), &patch);
     };
-    round(
-        &traffic,
-        "the client's label is changed",
-        || relabel("other"),
-        || relabel("client"),
-    );
+    let (leave, come_back) = (|| relabel("other"), || relabel("client"));
+    round(&traffic, "the client's label is changed", leave, come_back);
     for (name, seen) in traffic.finish() {
         assert_eq!(seen.broken, None, "{name}");
     }
@@ -119,19 +81,27 @@ fn allow(clients: &str) -> Value {
     )
 }
 
-/// Nobody may begin a flow to a client: what a server sends passes only as part of the client's flow.
-fn closed_clients() -> Value {
+/// Nobody else may begin a flow into the namespace. What a server sends to a client passes only as
+/// part of the client's flow.
+fn closed(namespace: &str) -> Value {
     policy(
-        "shop",
+        namespace,
         "closed",
-        json!({ "order": 100, "types": ["Ingress"], "ingress": [] }),
+        json!({ "order": 200, "types": ["Ingress"], "ingress": [] }),
     )
 }
 
-fn change(cluster: &Cluster, policy: &Value) {
-    cluster
-        .api
-        .merge(policy, &json!({ "spec": policy["spec"] }));
+/// Before all others, in one direction.
+fn deny(namespace: &str, direction: &str, rules: &str) -> Value {
+    policy(
+        namespace,
+        "no-more",
+        json!({ "order": 1, "types": [direction], rules: [{ "action": "Deny" }] }),
+    )
+}
+
+fn change(api: &Api, policy: &Value) {
+    api.merge(policy, &json!({ "spec": policy["spec"] }));
 }
 
 fn flows(client: &Workload, servers: &[Workload; 2]) -> Vec<Flow> {

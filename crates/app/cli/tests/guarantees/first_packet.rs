@@ -7,16 +7,17 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 use crate::support::api::policy;
-use crate::support::cluster::{Choice, Cluster, Workload, any, udp};
+use crate::support::cluster::{Choice, Cluster, INTERFACE, Workload, any, udp};
 use crate::support::flow::connect;
-use crate::support::frame::{Seen, UDP};
-use crate::support::packet::PacketSocket;
+use crate::support::frame::{Seen, Transport, UDP};
+use crate::support::packet::{Injector, PacketSocket};
 use crate::support::within;
 
 /// How many workloads are started.
@@ -30,6 +31,8 @@ const AT_ONCE: Duration = Duration::from_millis(900);
 /// Everything is over after so long.
 const LIMIT: Duration = Duration::from_secs(180);
 const PORT: u16 = 7000;
+/// How many ports a foe sends from, to each address of each newcomer.
+const PORTS: u16 = 100;
 
 /// Those who are there before.
 struct Crowd {
@@ -179,23 +182,23 @@ fn eager_sockets(newcomer: &Newcomer) -> [UdpSocket; 2] {
 /// Sends to all of `targets`, over and over, UDP and the beginnings of TCP connections.
 fn flood(foe: &Workload, targets: &[IpAddr], stop: &AtomicBool, count: &AtomicUsize) {
     let sockets = [0, 1].map(|family| udp(&foe.namespace, any(foe.addresses[family])));
-    let mut turn = 0;
+    let injector = Injector::open(&foe.namespace, INTERFACE);
+    let mut turn: u16 = 0;
     while !stop.load(Ordering::Relaxed) {
         let start = Instant::now();
         for target in targets {
-            let target = SocketAddr::new(*target, PORT);
+            let family = usize::from(target.is_ipv6());
             // Nobody need be there yet.
-            let _ = sockets[usize::from(target.is_ipv6())].send_to(b"foe", target);
+            let _ = sockets[family].send_to(b"foe", SocketAddr::new(*target, PORT));
+            // On the foe's own host these are new connections, and fill its connection table.
+            let transport = Transport::TcpSyn {
+                from: 10_000 + turn % PORTS,
+                to: PORT,
+            };
+            injector.send(&foe.frame(family, *target, transport, b"foe").bytes());
         }
-        for target in targets.iter().skip(turn % 16).step_by(16) {
-            let _ = connect(
-                &foe.namespace,
-                SocketAddr::new(*target, PORT),
-                Duration::from_micros(1),
-            );
-        }
-        turn += 1;
-        count.fetch_add(targets.len() * 17 / 16, Ordering::Relaxed);
+        turn = turn.wrapping_add(1);
+        count.fetch_add(targets.len() * 2, Ordering::Relaxed);
         // The machine has other work as well.
         std::thread::sleep(start.elapsed());
     }
@@ -226,6 +229,7 @@ impl Drop for Stopper<'_> {
 /// Attaches the newcomers, some at a time, and looks at each for what is allowed.
 fn attach_all(cluster: &Cluster, crowd: &Crowd, newcomers: &[Newcomer]) {
     let next = AtomicUsize::new(0);
+    let known_after = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for _ in 0..TOGETHER {
             scope.spawn(|| {
@@ -234,10 +238,15 @@ fn attach_all(cluster: &Cluster, crowd: &Crowd, newcomers: &[Newcomer]) {
                     let attached = Instant::now();
                     assert_eq!(addresses, newcomer.workload.addresses);
                     welcome(crowd, newcomer, attached);
+                    known_after.lock().unwrap().push(attached.elapsed());
                 }
             });
         }
     });
+    let mut known_after = known_after.into_inner().unwrap();
+    known_after.sort_unstable();
+    let (median, longest) = (known_after[known_after.len() / 2], known_after.last());
+    println!("from the other host after {median:.0?} (median), {longest:.0?} (longest)");
 }
 
 /// What is allowed works: at once from host `a`, soon from host `b`.

@@ -212,16 +212,28 @@ fn expect_reports(cluster: &Cluster) {
         for host in &cluster.hosts {
             let named = |line: &str| line.contains(policy) && line.contains(field);
             let logged = within(SETTLED, || host.log().lines().any(named));
-            assert!(logged, "agent {} does not log {policy} {field}:\n{}", host.name, host.log());
+            assert!(
+                logged,
+                "agent {} does not log {policy} {field}:\n{}",
+                host.name,
+                host.log()
+            );
         }
         let reported = || is_reported(cluster, policy, field, fails);
         let status = || cluster.status(&["-o", "json"]).1;
-        assert!(within(SETTLED, reported), "{policy} {field} is not reported: {}", status());
+        assert!(
+            within(SETTLED, reported),
+            "{policy} {field} is not reported: {}",
+            status()
+        );
     }
     let (code, text) = cluster.status(&[]);
     assert_eq!(code, Some(1), "{text}");
     for (policy, field, _) in REPORTED {
-        assert!(text.contains(policy) && text.contains(field), "{policy} {field}:\n{text}");
+        assert!(
+            text.contains(policy) && text.contains(field),
+            "{policy} {field}:\n{text}"
+        );
     }
     println!("{text}");
 }
@@ -230,9 +242,18 @@ fn is_reported(cluster: &Cluster, policy: &str, field: &str, fails: bool) -> boo
     let (_, text) = cluster.status(&["-o", "json"]);
     let status: Value = serde_json::from_str(&text).unwrap_or_default();
     let policies = status["policies"].as_array().cloned().unwrap_or_default();
-    let is_it = |x: &&Value| x["policy"].as_str().is_some_and(|name| name.ends_with(policy));
-    let Some(found) = policies.iter().find(is_it) else { return false };
+    let is_it = |x: &&Value| {
+        x["policy"]
+            .as_str()
+            .is_some_and(|name| name.ends_with(policy))
+    };
+    let Some(found) = policies.iter().find(is_it) else {
+        return false;
+    };
     let failed = found["failed"].as_array().cloned().unwrap_or_default();
-    let named = failed.iter().filter(|x| x["problems"].to_string().contains(field)).count();
+    let named = failed
+        .iter()
+        .filter(|x| x["problems"].to_string().contains(field))
+        .count();
     found.to_string().contains(field) && (!fails || named == cluster.hosts.len())
 }

@@ -69,7 +69,8 @@ pub struct Filter {
 }
 
 /// All probes, by asking workload. A workload without an address neither asks nor is asked, and none
-/// asks itself. Source ports count up from one that `seed` decides, so that two runs rarely use the
+/// asks itself. An address that is [`shared`] is left out: where its packets go is not for policy to
+/// say. Source ports count up from one that `seed` decides, so that two runs rarely use the
 /// same, and leave out what the workload itself serves.
 #[must_use]
 pub fn plan(
@@ -80,6 +81,7 @@ pub fn plan(
 ) -> Vec<Probe> {
     let wanted = |set: &BTreeSet<usize>, index: usize| set.is_empty() || set.contains(&index);
     let ports = if filter.ports.is_empty() { ports } else { &filter.ports };
+    let shared = shared(workloads);
     let mut probes = Vec::new();
     for (from, asking) in workloads.iter().enumerate().filter(|(i, _)| wanted(&filter.from, *i)) {
         let mut source_ports = SourcePorts::new(&asking.ports, seed);
@@ -87,9 +89,11 @@ pub fn plan(
             if from == to || !wanted(&filter.to, to) {
                 continue;
             }
-            for address in &asked.addresses {
-                let same_family = |own: &&IpAddr| own.is_ipv4() == address.is_ipv4();
-                let Some(source) = asking.addresses.iter().find(same_family) else {
+            for address in asked.addresses.iter().filter(|address| !shared.contains(address)) {
+                let fits = |own: &&IpAddr| {
+                    own.is_ipv4() == address.is_ipv4() && !shared.contains(own)
+                };
+                let Some(source) = asking.addresses.iter().find(fits) else {
                     continue;
                 };
                 for port in ports {
@@ -109,6 +113,14 @@ pub fn plan(
         }
     }
     probes
+}
+
+/// Addresses that more than one workload has.
+#[must_use]
+pub fn shared(workloads: &[Workload]) -> BTreeSet<IpAddr> {
+    let mut seen = BTreeSet::new();
+    let all = workloads.iter().flat_map(|workload| workload.addresses.iter().copied());
+    all.filter(|address| !seen.insert(*address)).collect()
 }
 
 struct SourcePorts<'a> {
@@ -177,22 +189,26 @@ fn ends(port: &PortSpec) -> impl Iterator<Item = u16> + use<> {
     first.into_iter().chain(last)
 }
 
-/// Workloads that a text of the command line means: `namespace/name`, a name, or `deploy/name`.
+/// Workloads that a text of the command line means: `namespace/name` or a name, of a workload or of
+/// what it is a replica of, or `deploy/name`. The workload itself comes first.
 ///
 /// # Errors
 /// If it means none; the message names what there is.
 pub fn find(workloads: &[Workload], text: &str) -> Result<BTreeSet<usize>, String> {
     let mut by_rank: BTreeMap<u8, BTreeSet<usize>> = BTreeMap::new();
     for (index, workload) in workloads.iter().enumerate() {
-        let owned = |owner: &String| {
-            text == owner || text == format!("{}/{owner}", workload.namespace)
-        };
+        let full = |name: &str| format!("{}/{name}", workload.namespace);
+        let owner = workload.owner.as_deref();
+        let owned = |owner: &str| text == owner || text == full(owner);
+        let short = owner.and_then(|owner| Some(owner.split_once('/')?.1));
         let rank = if text == workload.full_name() {
             0
         } else if text == workload.name || text == format!("pod/{}", workload.name) {
             1
-        } else if workload.owner.as_ref().is_some_and(owned) {
+        } else if owner.is_some_and(owned) {
             2
+        } else if short.is_some_and(|name| text == name || text == full(name)) {
+            3
         } else {
             continue;
         };
@@ -247,6 +263,18 @@ pub mod tests {
     }
 
     #[test]
+    fn an_address_of_two_workloads_is_left_out() {
+        let workloads = [
+            workload("a", None, &["10.0.0.1", "10.0.0.9"], &[80]),
+            workload("b", None, &["10.0.0.9"], &[]),
+            workload("c", None, &["10.0.0.3"], &[]),
+        ];
+        let probes = plan(&workloads, &BTreeSet::from([80]), &Filter::default(), 0);
+        let pairs: BTreeSet<(usize, usize)> = probes.iter().map(|x| (x.from, x.to)).collect();
+        assert_eq!(pairs, BTreeSet::from([(0, 2), (2, 0)]));
+    }
+
+    #[test]
     fn source_ports_stay_in_their_range_and_leave_out_listeners() {
         let mut ports = SourcePorts::new(&[60_999, 32_768], 28_231);
         assert_eq!(ports.take(), 32_769);
@@ -264,6 +292,8 @@ pub mod tests {
         assert_eq!(found("web-1"), Ok(vec![0]));
         assert_eq!(found("deploy/web"), Ok(vec![0, 1]));
         assert_eq!(found("shop/deploy/web"), Ok(vec![0, 1]));
+        assert_eq!(found("shop/web"), Ok(vec![0, 1]));
+        assert_eq!(found("web"), Ok(vec![0, 1]));
         assert!(found("db").unwrap_err().contains("shop/web-1"));
     }
 }

@@ -12,6 +12,9 @@ use crate::state::Workload;
 /// The most lines of what is allowed, and of what disagrees, that are printed for people.
 const MOST_LINES: usize = 60;
 
+/// The most ports that are listed for one pair and protocol.
+const MOST_PORTS: usize = 8;
+
 /// A probe with what should have become of it and what did.
 #[derive(Debug, Clone)]
 pub struct Finding {
@@ -44,22 +47,13 @@ impl Finding {
         self.verdict(workloads) == self.expected
     }
 
-    fn line(&self, workloads: &[Workload]) -> String {
-        let Probe { from, to, address, transport, port, .. } = self.probe;
-        let seen = match &self.observed {
+    fn seen(&self) -> String {
+        match &self.observed {
             Observation::Answered(name) => format!("answered by {name}"),
             Observation::Reached => "it got through".to_owned(),
             Observation::Silent => "nothing came back".to_owned(),
             Observation::Failed(why) => why.clone(),
-        };
-        format!(
-            "{} to {} ({address}) {} {port}: expected {:?}, observed {:?} ({seen})",
-            workloads[from].full_name(),
-            workloads[to].full_name(),
-            transport.name(),
-            self.expected,
-            self.verdict(workloads),
-        )
+        }
     }
 }
 
@@ -122,14 +116,7 @@ impl Report<'_> {
         let mismatches: Vec<&Finding> = self.mismatches().collect();
         let _ = writeln!(out);
         if !mismatches.is_empty() {
-            let _ = writeln!(out, "Not as policy says:");
-            for finding in mismatches.iter().take(MOST_LINES) {
-                let _ = writeln!(out, "  {}", finding.line(self.workloads));
-            }
-            if mismatches.len() > MOST_LINES {
-                let _ = writeln!(out, "  … and {} more", mismatches.len() - MOST_LINES);
-            }
-            let _ = writeln!(out);
+            out.push_str(&self.mismatch_list(&mismatches));
         }
         let passed = self
             .findings
@@ -151,19 +138,49 @@ impl Report<'_> {
         out
     }
 
+    /// One line for each pair of workloads, with the first probe as an example.
+    fn mismatch_list(&self, mismatches: &[&Finding]) -> String {
+        let mut pairs: BTreeMap<(usize, usize), Vec<&Finding>> = BTreeMap::new();
+        for finding in mismatches {
+            pairs.entry((finding.probe.from, finding.probe.to)).or_default().push(finding);
+        }
+        let mut out = String::from("Not as policy says:\n");
+        for ((from, to), findings) in pairs.iter().take(MOST_LINES) {
+            let first = findings[0];
+            let Probe { address, transport, port, .. } = first.probe;
+            let _ = writeln!(
+                out,
+                "  {} to {}: {} probes, such as {} {port} to {address}: expected {:?}, observed {:?} ({})",
+                self.workloads[*from].full_name(),
+                self.workloads[*to].full_name(),
+                findings.len(),
+                transport.name(),
+                first.expected,
+                first.verdict(self.workloads),
+                first.seen(),
+            );
+        }
+        if pairs.len() > MOST_LINES {
+            let _ = writeln!(out, "  … and {} more pairs", pairs.len() - MOST_LINES);
+        }
+        out.push('\n');
+        out
+    }
+
     /// One line for each pair of groups of which something got through.
     fn allowed_table(&self) -> String {
         let groups = groups(self.workloads);
-        let mut asked: BTreeMap<(usize, usize), BTreeMap<(u16, Transport), Tally>> = BTreeMap::new();
+        let mut asked: BTreeMap<(usize, usize), [Cells; 2]> = BTreeMap::new();
         for finding in &self.findings {
-            let Probe { from, to, transport, port, .. } = finding.probe;
+            let Probe { from, to, transport, port, address, .. } = finding.probe;
             let pair = asked.entry((groups.of[from], groups.of[to])).or_default();
             let passed = finding.verdict(self.workloads) == Expectation::Allow;
-            pair.entry((port, transport)).or_default().add(passed);
+            let cells = &mut pair[usize::from(address.is_ipv6())];
+            cells.entry((port, transport)).or_default().add(passed);
         }
         let rows: Vec<(usize, usize, String)> = asked
             .iter()
-            .map(|((from, to), cells)| (*from, *to, describe(cells)))
+            .map(|((from, to), pair)| (*from, *to, describe_pair(pair)))
             .filter(|(.., what)| !what.is_empty())
             .collect();
         let width = |of: fn(&(usize, usize, String)) -> usize, title: &str| {
@@ -186,6 +203,22 @@ impl Report<'_> {
     }
 }
 
+/// What became of the probes between two groups in one family.
+type Cells = BTreeMap<(u16, Transport), Tally>;
+
+/// Both families at once if they do not differ.
+fn describe_pair([v4, v6]: &[Cells; 2]) -> String {
+    let (of_v4, of_v6) = (describe(v4), describe(v6));
+    match (of_v4.as_str(), of_v6.as_str()) {
+        (same, other) if same == other => of_v4,
+        (_, _) if v6.is_empty() => of_v4,
+        (_, _) if v4.is_empty() => of_v6,
+        (only, "") => format!("IPv4 {only}"),
+        ("", only) => format!("IPv6 {only}"),
+        (one, other) => format!("IPv4 {one}; IPv6 {other}"),
+    }
+}
+
 /// How many probes of one kind between two groups passed.
 #[derive(Default)]
 struct Tally {
@@ -201,18 +234,18 @@ impl Tally {
 }
 
 /// `tcp 80 443, udp 53`; ports that passed for some members only are marked.
-fn describe(cells: &BTreeMap<(u16, Transport), Tally>) -> String {
-    if cells.values().all(|tally| tally.passed == tally.sent) {
+fn describe(cells: &Cells) -> String {
+    if !cells.is_empty() && cells.values().all(|tally| tally.passed == tally.sent) {
         return "everything".to_owned();
     }
     let mut parts = Vec::new();
     for transport in Transport::ALL {
         let of_it = cells.iter().filter(|((_, other), _)| *other == transport);
-        if of_it.clone().all(|(_, tally)| tally.passed == tally.sent) {
+        if of_it.clone().count() > 1 && of_it.clone().all(|(_, tally)| tally.passed == tally.sent) {
             parts.push(format!("all {}", transport.name().to_lowercase()));
             continue;
         }
-        let ports: Vec<String> = of_it
+        let mut ports: Vec<String> = of_it
             .filter(|(_, tally)| tally.passed > 0)
             .map(|((port, _), tally)| match tally.passed == tally.sent {
                 true => port.to_string(),
@@ -220,6 +253,11 @@ fn describe(cells: &BTreeMap<(u16, Transport), Tally>) -> String {
             })
             .collect();
         if !ports.is_empty() {
+            let more = ports.len().saturating_sub(MOST_PORTS);
+            ports.truncate(MOST_PORTS);
+            if more > 0 {
+                ports.push(format!("and {more} more"));
+            }
             parts.push(format!("{} {}", transport.name().to_lowercase(), ports.join(" ")));
         }
     }
@@ -323,6 +361,21 @@ mod tests {
                 "protocol": "TCP", "port": 53, "expected": "Deny", "observed": "Deny"
             })
         );
+    }
+
+    #[test]
+    fn families_are_told_apart_where_they_differ() {
+        let cells = |passed: &[bool]| -> Cells {
+            let mut cells = Cells::new();
+            for (port, passed) in [80, 443].into_iter().zip(passed) {
+                cells.entry((port, Transport::Tcp)).or_default().add(*passed);
+            }
+            cells
+        };
+        let (some, all, none) = (cells(&[true, false]), cells(&[true, true]), cells(&[false, false]));
+        assert_eq!(describe_pair(&[some, cells(&[true, false])]), "tcp 80");
+        assert_eq!(describe_pair(&[none, all]), "IPv6 everything");
+        assert_eq!(describe_pair(&[cells(&[true, false]), Cells::new()]), "tcp 80");
     }
 
     #[test]

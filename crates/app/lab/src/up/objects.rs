@@ -8,44 +8,47 @@ use ocicat_api::Kind;
 use ocicat_client::{Client, Error, LAST_APPLIED, Name, Resource};
 use serde_json::{Value, json};
 
-use super::plan::{Entry, Plan};
+use super::plan::{Entry, Plan, Planned};
 
 /// How many requests are under way at once.
 const REQUESTS: usize = 16;
 
-/// What agents need to begin: namespaces, pools and nodes. Returns how many objects there are now.
+/// Objects as the server stored them.
+pub type Stored = BTreeMap<(Kind, Name), Value>;
+
+/// All objects but the workloads' own. An agent that starts afterwards finds all of policy in its first
+/// lists: when it is ready, policy is in force.
 ///
 /// # Errors
 /// If the API server refuses one of them.
-pub async fn create_first(client: &Client, plan: &Plan) -> anyhow::Result<usize> {
-    let wave = |wanted: fn(Kind) -> bool| plan.objects.iter().filter(move |x| wanted(x.kind));
-    let namespaces = create_all(client, wave(|kind| kind == Kind::Namespace)).await?;
-    let others = create_all(client, wave(|kind| is_first(kind) && kind != Kind::Namespace)).await?;
-    Ok(namespaces.len() + others.len())
+pub async fn create_policy(client: &Client, plan: &Plan) -> anyhow::Result<Stored> {
+    let (first, rest): (Vec<&Entry>, Vec<&Entry>) =
+        plan.objects.iter().partition(|entry| entry.kind == Kind::Namespace);
+    let mut stored = create_all(client, first.into_iter()).await?;
+    stored.extend(create_all(client, rest.into_iter()).await?);
+    Ok(stored)
 }
 
-/// Everything else; pods last, so that policy is there before whom it is about. Returns how many.
+/// The workloads' own objects: pods, on their hosts, and workload endpoints. Returns how many.
 ///
 /// # Errors
 /// If the API server refuses one of them.
-pub async fn create_rest(client: &Client, plan: &Plan) -> anyhow::Result<usize> {
-    let made = create_all(client, plan.objects.iter().filter(|x| !is_first(x.kind))).await?;
-    let pods: Vec<Entry> = plan
-        .workloads
-        .iter()
-        .map(|planned| {
-            let mut entry = planned.entry.clone();
-            let owner = planned.controller.as_ref().and_then(|key| {
-                made.get(&(key.kind, Name::from(key))).map(owner_reference)
-            });
-            if let (Some(owner), false) = (owner, entry.is_written_by_hand) {
-                entry.value["metadata"]["ownerReferences"] = json!([owner]);
-            }
-            entry
-        })
-        .collect();
-    let pods = create_all(client, pods.iter()).await?;
-    Ok(made.len() + pods.len())
+pub async fn create_workloads(
+    client: &Client,
+    plan: &Plan,
+    stored: &Stored,
+) -> anyhow::Result<usize> {
+    let owned = |planned: &Planned| {
+        let mut entry = planned.entry.clone();
+        let controller = planned.controller.as_ref().filter(|_| !entry.is_written_by_hand);
+        let controller = controller.and_then(|key| stored.get(&(key.kind, Name::from(key))));
+        if let Some(controller) = controller {
+            entry.value["metadata"]["ownerReferences"] = json!([owner_reference(controller)]);
+        }
+        entry
+    };
+    let entries: Vec<Entry> = plan.workloads.iter().map(owned).collect();
+    Ok(create_all(client, entries.iter()).await?.len())
 }
 
 /// Says of each controller that all its pods run.
@@ -80,12 +83,6 @@ fn controller_status(kind: Kind, pods: usize) -> Value {
         }),
     }
 }
-
-fn is_first(kind: Kind) -> bool {
-    matches!(kind, Kind::Namespace | Kind::IpPool | Kind::Node)
-}
-
-type Stored = BTreeMap<(Kind, Name), Value>;
 
 async fn create_all<'a>(
     client: &Client,

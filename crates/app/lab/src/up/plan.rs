@@ -419,12 +419,14 @@ fn add_nodes(entries: &mut Vec<Entry>, hosts: &[Host]) {
             entry.status = Some(status);
             continue;
         }
+        // A label's value has at most 63 bytes; a node's name may have more.
+        let hostname = host.name.split('.').next().unwrap_or_default();
         let value = json!({
             "apiVersion": "v1",
             "kind": "Node",
             "metadata": {
                 "name": host.name,
-                "labels": {"kubernetes.io/hostname": host.name, "kubernetes.io/os": "linux"},
+                "labels": {"kubernetes.io/hostname": hostname, "kubernetes.io/os": "linux"},
             },
         });
         let status = Some(status);

@@ -108,7 +108,7 @@ pub(super) fn policy(
 
 fn subject(spec: &Node<'_>, problems: &mut Problems) -> Subject {
     let selector = selector::optional_without_global(spec, "selector", problems);
-    let namespace = selector::optional_without_global(spec, "namespaceSelector", problems);
+    let namespace = selector::namespaces_governed(spec, problems);
     let account = selector::optional_without_global(spec, "serviceAccountSelector", problems);
     match (selector, namespace, account) {
         (Ok(selector), Ok(namespace_selector), Ok(service_account_selector)) => {

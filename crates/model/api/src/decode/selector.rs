@@ -47,7 +47,23 @@ pub(super) fn optional_without_global(
         && let Some(field) = node.field(name)
     {
         let message = "global() means all() here; it has a meaning of its own only in the \
-             namespaceSelector of a rule";
+             namespaceSelector";
+        problems.warning(&field.path, message);
+    }
+    Ok(selector)
+}
+
+/// Reads the `namespaceSelector` by which a policy chooses whom it governs: `global()` there is
+/// what has no namespace, so no workload, and is remarked on.
+pub(super) fn namespaces_governed(
+    node: &Node<'_>,
+    problems: &mut Problems,
+) -> Read<Option<Selector>> {
+    let selector = optional(node, "namespaceSelector", problems)?;
+    if selector.as_ref().is_some_and(asks_global)
+        && let Some(field) = node.field("namespaceSelector")
+    {
+        let message = "global() is what has no namespace: it selects no workload";
         problems.warning(&field.path, message);
     }
     Ok(selector)

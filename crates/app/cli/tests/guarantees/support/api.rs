@@ -27,20 +27,14 @@ impl Api {
         format!("unix:{}", self.socket.display())
     }
 
-    pub fn create(&self, object: &Value) -> Value {
-        self.ask(
-            "POST",
-            &collection(object),
-            Some(("application/json", object)),
-        )
+    pub fn create(&self, object: &Value) {
+        let body = Some(("application/json", object));
+        self.ask("POST", &collection(object), body);
     }
 
-    pub fn merge(&self, object: &Value, patch: &Value) -> Value {
-        self.ask(
-            "PATCH",
-            &place(object),
-            Some(("application/merge-patch+json", patch)),
-        )
+    pub fn merge(&self, object: &Value, patch: &Value) {
+        let body = Some(("application/merge-patch+json", patch));
+        self.ask("PATCH", &place(object), body);
     }
 
     pub fn delete(&self, object: &Value) {

@@ -11,7 +11,7 @@ use std::sync::MutexGuard;
 use std::time::Duration;
 
 use ocicat_kernel::Mac;
-use ocicat_kernel::attach::workload_mac;
+use ocicat_kernel::attach::{HOST_MAC, workload_mac};
 use ocicat_kernel::netns::{DIRECTORY, Namespace, ScratchNamespace};
 use ocicat_kernel::rtnl::{Address, Rtnl, Veth, VethPeer, link};
 use ocicat_kernel::sysctl;
@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::api::{Api, object};
+use super::frame::{Frame, Transport};
 use super::process::{Process, ocicat};
 use super::{may_run, turn, within};
 
@@ -419,6 +420,25 @@ impl Workload {
     /// The Ethernet address of its interface.
     pub fn mac(&self) -> Mac {
         workload_mac(&self.container(), INTERFACE)
+    }
+
+    /// A frame that it may send, from its address number `family` (0 is IPv4, 1 is IPv6).
+    pub fn frame<'a>(
+        &self,
+        family: usize,
+        to: IpAddr,
+        transport: Transport,
+        payload: &'a [u8],
+    ) -> Frame<'a> {
+        Frame {
+            from_mac: self.mac(),
+            to_mac: HOST_MAC,
+            vlan: None,
+            from: self.addresses[family],
+            to,
+            transport,
+            payload,
+        }
     }
 
     /// As much of its object as names it.

@@ -59,7 +59,7 @@ pub struct Seen {
     pub longest_gap: Duration,
     last: Option<Instant>,
     /// Received over TCP.
-    bytes: usize,
+    bytes: u64,
     /// Why it is over.
     pub broken: Option<String>,
 }
@@ -164,7 +164,7 @@ pub fn connect(
 ) -> std::io::Result<TcpStream> {
     namespace
         .run(|| TcpStream::connect_timeout(&target, limit))
-        .unwrap()
+        .map_err(std::io::Error::other)?
 }
 
 fn udp_step(
@@ -217,9 +217,9 @@ fn tcp_step(
             return Err(std::io::Error::other("the client's end was closed"));
         }
         // A message may come in parts.
-        seen.bytes += length;
+        seen.bytes += length as u64;
         seen.note(0);
-        seen.received = u64::try_from(seen.bytes / MESSAGE).unwrap();
+        seen.received = seen.bytes / MESSAGE as u64;
     }
     if !sends {
         return Ok(());

@@ -1,6 +1,10 @@
 //! Packet sockets: see every frame of a namespace, and send any frame into it.
 
 #![allow(unsafe_code, reason = "the standard library has no packet sockets")]
+#![allow(
+    clippy::cast_possible_truncation,
+    reason = "constants of the kernel's headers, wider here than in its structures"
+)]
 
 use std::io;
 use std::mem::size_of;
