@@ -51,6 +51,8 @@ const WALK_AGAIN_AFTER: Duration = Duration::from_millis(300);
 const WALKS_APART: Duration = Duration::from_millis(150);
 /// How often the kernel's state is compared with ours.
 const AUDIT_EVERY: Duration = Duration::from_secs(60);
+/// How often we look whether somebody else has changed nftables, which costs one question.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// What the core may be told or asked.
 #[derive(Debug)]
@@ -107,6 +109,9 @@ pub struct Core {
     walk_again_at: Option<Instant>,
     last_walk: Instant,
     audit_at: Instant,
+    look_at: Instant,
+    /// The generation of the kernel's ruleset after our last commit or look.
+    generation: Option<u32>,
     problems: BTreeMap<ObjectKey, Vec<Problem>>,
     versions: BTreeMap<ObjectKey, Arc<str>>,
     outcomes: Outcomes,
@@ -158,6 +163,8 @@ impl Core {
             walk_again_at: None,
             last_walk: Instant::now(),
             audit_at: Instant::now() + AUDIT_EVERY,
+            look_at: Instant::now() + LOOK_EVERY,
+            generation: None,
             problems: BTreeMap::new(),
             versions: BTreeMap::new(),
             outcomes,
@@ -291,6 +298,10 @@ impl Core {
             self.start_walk();
             self.last_walk = Instant::now();
         }
+        if self.look_at <= now {
+            self.look_at = now + LOOK_EVERY;
+            self.look_for_strangers();
+        }
         if self.audit_at <= now {
             self.audit_at = now + AUDIT_EVERY;
             if self.in_force {
@@ -307,7 +318,7 @@ impl Core {
         let retry = self.failure.as_ref().map(|_| Instant::now() + Duration::from_secs(1));
         let walks = self.walk_at.into_iter().chain(self.walk_again_at);
         let times = walks.chain(self.collect_at).chain(retry);
-        times.chain([self.audit_at]).min().unwrap_or(self.audit_at)
+        times.chain([self.audit_at, self.look_at]).min().unwrap_or(self.look_at)
     }
 }
 

@@ -58,7 +58,8 @@ pub async fn serve(listener: UnixListener, workloads: Arc<Workloads>) {
                 let workloads = Arc::clone(&workloads);
                 tokio::spawn(async move {
                     if let Err(error) = answer(stream, &workloads).await {
-                        tracing::warn!(%error, "agent socket");
+                        // Mostly callers that hung up.
+                        tracing::debug!(%error, "agent socket");
                     }
                     drop(place);
                 });

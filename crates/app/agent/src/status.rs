@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use ocicat_api::ObjectKey;
+use ocicat_api::{ObjectKey, Severity};
 use ocicat_client::{Client, Error, Name, Resource};
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -65,10 +65,17 @@ async fn write(
         let problems: Vec<Value> = policy
             .problems
             .iter()
-            .map(|(field, message)| json!({ "field": field, "message": message }))
+            .map(|problem| {
+                let severity = match problem.severity {
+                    Severity::Warning => "Warning",
+                    Severity::Error => "Error",
+                };
+                json!({ "severity": severity, "field": problem.field, "message": problem.message })
+            })
             .collect();
+        let failed = policy.problems.iter().any(|p| p.severity == Severity::Error);
         let entry = json!({
-            "state": if problems.is_empty() { "InForce" } else { "Failed" },
+            "state": if failed { "Failed" } else { "InForce" },
             "resourceVersion": policy.resource_version,
             "endpoints": policy.endpoints,
             "problems": problems,

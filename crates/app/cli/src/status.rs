@@ -61,6 +61,8 @@ struct PolicyState {
     /// Hosts that enforce another version, or have said nothing yet.
     pending: Vec<String>,
     failed: Vec<HostFailure>,
+    /// Remarks about policies that are in force.
+    warnings: Vec<HostFailure>,
     /// How many workloads it selects, on all hosts that said so.
     endpoints: u64,
 }
@@ -143,17 +145,9 @@ impl Status {
             text.push_str(&table.print());
         }
         for policy in &self.policies {
-            for (problem, nodes) in policy.problems() {
-                let mark = paint(Stream::Out, Style::Red, "failed");
-                let FieldProblem { field, message } = problem;
-                let colon = if field.is_empty() { "" } else { ": " };
-                let line = format!(
-                    "\n{mark} {} on {}\n  {field}{colon}{message}\n",
-                    policy.policy,
-                    nodes.join(", ")
-                );
-                text.push_str(&line);
-            }
+            let failed = paint(Stream::Out, Style::Red, "failed");
+            text.push_str(&policy.remarks(&failed, &policy.failed));
+            text.push_str(&policy.remarks("warning", &policy.warnings));
         }
         text.push('\n');
         if self.nodes.is_empty() {
@@ -189,6 +183,7 @@ impl PolicyState {
             in_force: Vec::new(),
             pending: Vec::new(),
             failed: Vec::new(),
+            warnings: Vec::new(),
             endpoints: 0,
         };
         let version: u64 = state.revision.parse().unwrap_or(u64::MAX);
@@ -201,19 +196,22 @@ impl PolicyState {
             state.endpoints += entry["endpoints"].as_u64().unwrap_or(0);
             if entry["resourceVersion"].as_str() != Some(&state.revision) {
                 state.pending.push((*host).to_owned());
-            } else if entry["state"] == "InForce" {
+                continue;
+            }
+            let problems = entry["problems"].as_array().into_iter().flatten();
+            let problem = |x: &Value| FieldProblem {
+                field: text(&x["field"]),
+                message: text(&x["message"]),
+            };
+            let remarks = HostFailure {
+                node: (*host).to_owned(),
+                problems: problems.map(problem).collect(),
+            };
+            if entry["state"] == "InForce" {
                 state.in_force.push((*host).to_owned());
+                state.warnings.push(remarks);
             } else {
-                let problems = entry["problems"].as_array().into_iter().flatten();
-                let problem = |x: &Value| FieldProblem {
-                    field: text(&x["field"]),
-                    message: text(&x["message"]),
-                };
-                let problems = problems.map(problem).collect();
-                state.failed.push(HostFailure {
-                    node: (*host).to_owned(),
-                    problems,
-                });
+                state.failed.push(remarks);
             }
         }
         state
@@ -242,14 +240,20 @@ impl PolicyState {
     }
 
     /// Each problem once, with the hosts that have it.
-    fn problems(&self) -> BTreeMap<&FieldProblem, Vec<&str>> {
+    fn remarks(&self, mark: &str, of: &[HostFailure]) -> String {
         let mut problems: BTreeMap<&FieldProblem, Vec<&str>> = BTreeMap::new();
-        for failure in &self.failed {
-            for problem in &failure.problems {
-                problems.entry(problem).or_default().push(&failure.node);
+        for host in of {
+            for problem in &host.problems {
+                problems.entry(problem).or_default().push(&host.node);
             }
         }
-        problems
+        let mut text = String::new();
+        for (FieldProblem { field, message }, nodes) in problems {
+            let colon = if field.is_empty() { "" } else { ": " };
+            let (policy, nodes) = (&self.policy, nodes.join(", "));
+            text += &format!("\n{mark} {policy} on {nodes}\n  {field}{colon}{message}\n");
+        }
+        text
     }
 }
 

@@ -12,7 +12,9 @@ use crate::state::Folder;
 /// If the client cannot be made; the server is first asked by the first request.
 pub async fn connect(folder: &Folder) -> anyhow::Result<Client> {
     let endpoint = Endpoint::Unix(folder.api_socket());
-    Client::connect(&endpoint).await.context("the lab's API server")
+    Client::connect(&endpoint)
+        .await
+        .context("the lab's API server")
 }
 
 /// Every object of the API, as policy reads it. Where parts of one cannot be understood, it is what the

@@ -114,7 +114,13 @@ pub fn run(
 }
 
 fn arguments(workload: &Workload) -> String {
-    let Workload { kind, namespace, name, container_id, .. } = workload;
+    let Workload {
+        kind,
+        namespace,
+        name,
+        container_id,
+        ..
+    } = workload;
     match kind {
         WorkloadKind::Pod => format!(
             "IgnoreUnknown=1;K8S_POD_NAMESPACE={namespace};K8S_POD_NAME={name};\

@@ -124,13 +124,17 @@ pub async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Exec(arguments) => run_exec(&arguments),
         Command::List(arguments) => run_list(&arguments),
         Command::Down(arguments) => run_down(&arguments).await,
-        Command::Responder(arguments) => {
-            responder::run(&arguments.name).await.map(|()| ExitCode::SUCCESS)
-        }
+        Command::Responder(arguments) => responder::run(&arguments.name)
+            .await
+            .map(|()| ExitCode::SUCCESS),
     };
     Ok(done.unwrap_or_else(|error| {
         say(format_args!("error: {error:#}"));
-        ExitCode::from(error.downcast_ref::<Failure>().map_or(3, |failure| failure.code))
+        ExitCode::from(
+            error
+                .downcast_ref::<Failure>()
+                .map_or(3, |failure| failure.code),
+        )
     }))
 }
 
@@ -147,9 +151,14 @@ fn load(name: &LabName) -> anyhow::Result<(Folder, Lab)> {
 async fn run_probe(arguments: &ProbeArgs) -> anyhow::Result<ExitCode> {
     let begun = Instant::now();
     let (folder, lab) = load(&arguments.name)?;
-    let mut filter =
-        Filter { ports: arguments.port.iter().copied().collect(), ..Filter::default() };
-    for (texts, set) in [(&arguments.from, &mut filter.from), (&arguments.to, &mut filter.to)] {
+    let mut filter = Filter {
+        ports: arguments.port.iter().copied().collect(),
+        ..Filter::default()
+    };
+    for (texts, set) in [
+        (&arguments.from, &mut filter.from),
+        (&arguments.to, &mut filter.to),
+    ] {
         for text in texts {
             set.extend(probe::find(&lab.workloads, text).map_err(Failure::input)?);
         }
@@ -186,9 +195,10 @@ fn run_list(arguments: &ListArgs) -> anyhow::Result<ExitCode> {
 }
 
 async fn run_down(arguments: &DownArgs) -> anyhow::Result<ExitCode> {
-    let folders = match arguments.all {
-        true => Folder::all()?,
-        false => vec![Folder::of(&arguments.name)],
+    let folders = if arguments.all {
+        Folder::all()?
+    } else {
+        vec![Folder::of(&arguments.name)]
     };
     let mut code = ExitCode::SUCCESS;
     for folder in folders {

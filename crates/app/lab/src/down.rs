@@ -32,7 +32,10 @@ pub async fn remove(folder: &Folder, _lock: &Lock) -> anyhow::Result<Vec<String>
     };
     let step = Step::begin("processes", 0);
     let namespaces = folder.namespaces()?;
-    let recorded = lab.iter().flat_map(|lab| &lab.daemons).map(|daemon| daemon.process);
+    let recorded = lab
+        .iter()
+        .flat_map(|lab| &lab.daemons)
+        .map(|daemon| daemon.process);
     let mut all = process::inside(&namespaces);
     all.extend(process::marked(folder.name()));
     all.extend(recorded.filter(process::Process::runs));
@@ -66,7 +69,10 @@ async fn detach(folder: &Folder, lab: &Lab) -> Vec<String> {
     let mut hosts: BTreeMap<&str, Namespace> = BTreeMap::new();
     for host in &lab.hosts {
         let role = format!("agent {}", host.name);
-        let runs = lab.daemons.iter().any(|x| x.role == role && x.process.runs());
+        let runs = lab
+            .daemons
+            .iter()
+            .any(|x| x.role == role && x.process.runs());
         let open = Namespace::open_named(&host.netns);
         if let (true, Ok(namespace)) = (runs, open) {
             hosts.insert(&host.name, namespace);
@@ -86,7 +92,8 @@ async fn detach(folder: &Folder, lab: &Lab) -> Vec<String> {
         tasks.spawn_blocking(move || {
             let done = cni::run(&folder, &host, &workload, Operation::Del);
             step.advance();
-            done.err().map(|error| format!("{}: {error:#}", workload.full_name()))
+            done.err()
+                .map(|error| format!("{}: {error:#}", workload.full_name()))
         });
     }
     complaints.extend(tasks.join_all().await.into_iter().flatten());

@@ -70,7 +70,10 @@ impl Failure {
 }
 
 fn failure(code: u8, message: impl Into<String>) -> anyhow::Error {
-    anyhow::Error::new(Failure { code, message: message.into() })
+    anyhow::Error::new(Failure {
+        code,
+        message: message.into(),
+    })
 }
 
 impl std::fmt::Display for Failure {

@@ -13,7 +13,10 @@ pub fn raise_open_files() -> u64 {
     if current >= ceiling {
         return current;
     }
-    let raised = Rlimit { current: Some(ceiling), maximum: now.maximum };
+    let raised = Rlimit {
+        current: Some(ceiling),
+        maximum: now.maximum,
+    };
     match setrlimit(Resource::Nofile, raised) {
         Ok(()) => ceiling,
         Err(_) => current,

@@ -101,13 +101,18 @@ fn table(lab: &Summary) -> String {
     let [a, b] = widths;
     let mut out = String::new();
     for host in &lab.hosts {
-        let outside = if host.outside { " (outside the cluster)" } else { "" };
+        let outside = if host.outside {
+            " (outside the cluster)"
+        } else {
+            ""
+        };
         let _ = writeln!(out, "  {}{outside}  {}", host.name, join(&host.addresses));
         for workload in by_host.get(host.name.as_str()).into_iter().flatten() {
             let [name, addresses] = row(workload);
-            let ports = match workload.ports.is_empty() {
-                true => String::new(),
-                false => format!("serves {}", join(&workload.ports)),
+            let ports = if workload.ports.is_empty() {
+                String::new()
+            } else {
+                format!("serves {}", join(&workload.ports))
             };
             let line = format!("    {name:a$}  {addresses:b$}  {ports}");
             let _ = writeln!(out, "{}", line.trim_end());

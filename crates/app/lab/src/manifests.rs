@@ -38,23 +38,34 @@ pub fn load(paths: &[PathBuf]) -> anyhow::Result<Manifests> {
         return Err(Failure::input("no .yaml, .yml or .json file there"));
     }
     let loaded = World::load(sources.iter().map(|(name, text)| (name, text)));
-    let (errors, warnings): (Vec<_>, Vec<_>) =
-        loaded.problems.iter().partition(|problem| problem.severity == Severity::Error);
+    let (errors, warnings): (Vec<_>, Vec<_>) = loaded
+        .problems
+        .iter()
+        .partition(|problem| problem.severity == Severity::Error);
     if !errors.is_empty() {
         for error in &errors {
             eprintln!("{error}");
         }
         let count = errors.len();
         let noun = if count == 1 { "error" } else { "errors" };
-        return Err(Failure::input(format!("{count} {noun} in the manifests; nothing was built")));
+        return Err(Failure::input(format!(
+            "{count} {noun} in the manifests; nothing was built"
+        )));
     }
     let mut notes: Vec<String> = warnings.iter().map(ToString::to_string).collect();
     if !loaded.skipped.is_empty() {
-        let kinds: Vec<String> =
-            loaded.skipped.iter().map(|(kind, count)| format!("{count} × {kind}")).collect();
+        let kinds: Vec<String> = loaded
+            .skipped
+            .iter()
+            .map(|(kind, count)| format!("{count} × {kind}"))
+            .collect();
         notes.push(format!("skipped, of no use here: {}", kinds.join(", ")));
     }
-    Ok(Manifests { values: values(&sources), world: loaded.world, notes })
+    Ok(Manifests {
+        values: values(&sources),
+        world: loaded.world,
+        notes,
+    })
 }
 
 fn read(path: &Path, sources: &mut Vec<(String, String)>) -> anyhow::Result<()> {
@@ -81,7 +92,9 @@ fn read(path: &Path, sources: &mut Vec<(String, String)>) -> anyhow::Result<()> 
 
 /// The objects as they were written; of two with one key the later, as in the world.
 fn values(sources: &[(String, String)]) -> BTreeMap<ObjectKey, Value> {
-    let documents = sources.iter().flat_map(|(_, text)| document::parse(text).unwrap_or_default());
+    let documents = sources
+        .iter()
+        .flat_map(|(_, text)| document::parse(text).unwrap_or_default());
     documents
         .filter_map(|document| {
             let key = decode::decode(&document.value).object?.key();

@@ -31,7 +31,9 @@ impl FromStr for LabName {
             return Err(format!("expected 1–{LONGEST} characters"));
         }
         if let Some(c) = text.chars().find(|c| !sound(*c)) {
-            return Err(format!("{c:?}: expected lower-case letters, digits and `-`"));
+            return Err(format!(
+                "{c:?}: expected lower-case letters, digits and `-`"
+            ));
         }
         if text.starts_with('-') || text.ends_with('-') {
             return Err("expected a letter or digit at both ends".to_owned());
@@ -56,7 +58,10 @@ mod tests {
     #[test]
     fn names_that_work_and_names_that_do_not() {
         for name in ["lab", "my-lab-2", "7"] {
-            assert_eq!(name.parse::<LabName>().as_ref().map(LabName::as_str), Ok(name));
+            assert_eq!(
+                name.parse::<LabName>().as_ref().map(LabName::as_str),
+                Ok(name)
+            );
         }
         for name in ["", "-a", "a-", "A", "a/b", "..", "a-h-b", "wire", "a_b"] {
             assert!(name.parse::<LabName>().is_err(), "{name:?}");

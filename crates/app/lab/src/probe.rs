@@ -28,8 +28,8 @@ use crate::state::{Lab, Workload};
 
 pub use plan::{Filter, find};
 use plan::{Probe, named_ports, plan, shared};
-pub use report::Report;
 use report::Finding;
+pub use report::Report;
 use send::{Expectation, Observation};
 
 /// Most probes under way at once.
@@ -40,8 +40,10 @@ const SPARE_FILES: u64 = 200;
 /// Settings of a namespace that is probed. ICMP errors are what tells a probe that it arrived where
 /// nobody listens: none may be held back. The masks are of types that are limited: none for IPv4, one
 /// that does not exist for IPv6, whose mask cannot be empty.
-pub const UNLIMITED_ICMP: [(&str, &str); 2] =
-    [("net/ipv4/icmp_ratemask", "0"), ("net/ipv6/icmp/ratemask", "255")];
+pub const UNLIMITED_ICMP: [(&str, &str); 2] = [
+    ("net/ipv4/icmp_ratemask", "0"),
+    ("net/ipv6/icmp/ratemask", "255"),
+];
 
 /// Sends every probe that `filter` lets through and compares what becomes of it with what policy over
 /// `objects` says.
@@ -56,7 +58,9 @@ pub async fn run<'a>(
     let workloads = &lab.workloads;
     let ports = named_ports(workloads, &objects);
     for address in shared(workloads) {
-        say(format_args!("warning: {address} is not probed: several workloads have it"));
+        say(format_args!(
+            "warning: {address} is not probed: several workloads have it"
+        ));
     }
     let probes = plan(workloads, &ports, filter, seed());
     let step = Step::begin("policy", probes.len());
@@ -65,10 +69,20 @@ pub async fn run<'a>(
     let step = Step::begin("packets", probes.len());
     let observed = send_all(workloads, &probes, &expected, &step).await?;
     step.finish(&format!("{} sent", probes.len()));
-    let findings = probes.into_iter().zip(expected).zip(observed).map(
-        |((probe, expected), observed)| Finding { probe, expected, observed },
-    );
-    Ok(Report { workloads, findings: findings.collect() })
+    let findings =
+        probes
+            .into_iter()
+            .zip(expected)
+            .zip(observed)
+            .map(|((probe, expected), observed)| Finding {
+                probe,
+                expected,
+                observed,
+            });
+    Ok(Report {
+        workloads,
+        findings: findings.collect(),
+    })
 }
 
 /// A number that differs from one run to the next.
@@ -84,7 +98,14 @@ fn expect(world: &World, probes: &[Probe], step: &Step) -> Vec<Expectation> {
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
     let share = probes.len().div_ceil(workers).max(1);
     let answer = |probe: &Probe| {
-        let Probe { source, source_port, address, transport, port, .. } = *probe;
+        let Probe {
+            source,
+            source_port,
+            address,
+            transport,
+            port,
+            ..
+        } = *probe;
         let packet = Packet::with_ports(source, address, transport.number(), source_port, port);
         step.advance();
         match census.verdict(&packet).verdict {
@@ -113,10 +134,15 @@ async fn send_all(
     step: &Step,
 ) -> anyhow::Result<Vec<Observation>> {
     let files = limits::raise_open_files().saturating_sub(SPARE_FILES);
-    let in_flight = usize::try_from(files).unwrap_or(usize::MAX).clamp(16, IN_FLIGHT);
+    let in_flight = usize::try_from(files)
+        .unwrap_or(usize::MAX)
+        .clamp(16, IN_FLIGHT);
     let places = open_all(workloads, probes)?;
-    let work: Arc<[(Probe, Expectation)]> =
-        probes.iter().copied().zip(expected.iter().copied()).collect();
+    let work: Arc<[(Probe, Expectation)]> = probes
+        .iter()
+        .copied()
+        .zip(expected.iter().copied())
+        .collect();
     let order = Arc::new(interleaved(probes, workloads.len()));
     let next = Arc::new(AtomicUsize::new(0));
     let mut senders = JoinSet::new();
@@ -155,9 +181,8 @@ fn open_all(workloads: &[Workload], probes: &[Probe]) -> anyhow::Result<Places> 
         .iter()
         .enumerate()
         .map(|(index, workload)| {
-            let open = || {
-                Namespace::open_named(&workload.netns).with_context(|| workload.full_name())
-            };
+            let open =
+                || Namespace::open_named(&workload.netns).with_context(|| workload.full_name());
             asking.contains(&index).then(open).transpose()
         })
         .collect()
@@ -171,7 +196,11 @@ fn interleaved(probes: &[Probe], workloads: usize) -> Vec<usize> {
     }
     let longest = by_asking.iter().map(Vec::len).max().unwrap_or(0);
     (0..longest)
-        .flat_map(|turn| by_asking.iter().filter_map(move |own| own.get(turn).copied()))
+        .flat_map(|turn| {
+            by_asking
+                .iter()
+                .filter_map(move |own| own.get(turn).copied())
+        })
         .collect()
 }
 

@@ -41,7 +41,7 @@ impl Process {
     /// The process of that number, if there is one that has not ended.
     #[must_use]
     pub fn find(pid: u32) -> Option<Self> {
-        Stat::read(pid).filter(|stat| stat.runs()).map(|stat| Self {
+        Stat::read(pid).filter(Stat::runs).map(|stat| Self {
             pid,
             start_time: stat.start_time,
         })
@@ -79,7 +79,11 @@ pub fn ourselves(lab: &LabName) -> anyhow::Result<Command> {
 /// The path of this program. A program that was replaced while it runs is still found.
 fn program() -> anyhow::Result<PathBuf> {
     let path = std::env::current_exe().context("the path of this program")?;
-    Ok(if path.exists() { path } else { PathBuf::from("/proc/self/exe") })
+    Ok(if path.exists() {
+        path
+    } else {
+        PathBuf::from("/proc/self/exe")
+    })
 }
 
 /// Starts a process that stays when this one ends, in `namespace` if one is given, printing to `log`.
@@ -109,7 +113,10 @@ pub fn start(
     let child = child.with_context(|| command.get_program().display().to_string())?;
     // One that ended at once is a zombie of ours: its start time can still be read.
     let start_time = Stat::read(child.id()).map_or(0, |stat| stat.start_time);
-    Ok(Process { pid: child.id(), start_time })
+    Ok(Process {
+        pid: child.id(),
+        start_time,
+    })
 }
 
 /// Waits until `log` has a line that starts with `prefix` and returns the rest of that line.
@@ -131,7 +138,11 @@ pub async fn wait_for_line(
             return Ok(rest.trim().to_owned());
         }
         if ended || Instant::now() > deadline {
-            let what = if ended { "ended" } else { "is not ready in time" };
+            let what = if ended {
+                "ended"
+            } else {
+                "is not ready in time"
+            };
             anyhow::bail!("it {what}; the end of {}:\n{}", log.display(), tail(&text));
         }
         tokio::time::sleep(Duration::from_millis(3)).await;
@@ -143,7 +154,11 @@ pub async fn wait_for_line(
 pub fn tail(text: &str) -> String {
     let lines: Vec<&str> = text.lines().collect();
     let from = lines.len().saturating_sub(12);
-    lines[from..].iter().map(|line| format!("    {line}\n")).collect()
+    let indented: Vec<String> = lines[from..]
+        .iter()
+        .map(|line| format!("    {line}"))
+        .collect();
+    indented.join("\n")
 }
 
 /// All processes that carry the mark of the lab, except this one and those it comes from.
@@ -152,7 +167,9 @@ pub fn marked(lab: &LabName) -> BTreeSet<Process> {
     let wanted = format!("{MARK}={lab}");
     others(|process| {
         let environment = fs::read(format!("/proc/{}/environ", process.pid)).unwrap_or_default();
-        environment.split(|byte| *byte == 0).any(|entry| entry == wanted.as_bytes())
+        environment
+            .split(|byte| *byte == 0)
+            .any(|entry| entry == wanted.as_bytes())
     })
 }
 
@@ -224,7 +241,11 @@ impl Stat {
         let state = fields.next()?.chars().next()?;
         let parent = fields.next()?.parse().ok()?;
         let start_time = fields.nth(17)?.parse().ok()?;
-        Some(Self { state, parent, start_time })
+        Some(Self {
+            state,
+            parent,
+            start_time,
+        })
     }
 
     fn runs(&self) -> bool {
@@ -248,6 +269,12 @@ mod tests {
     fn a_process_is_its_number_and_its_start() {
         let own = Process::find(std::process::id()).unwrap();
         assert!(own.runs());
-        assert!(!Process { start_time: own.start_time + 1, ..own }.runs());
+        assert!(
+            !Process {
+                start_time: own.start_time + 1,
+                ..own
+            }
+            .runs()
+        );
     }
 }

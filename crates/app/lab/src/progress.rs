@@ -32,8 +32,15 @@ impl Step {
     /// Begins a step of `total` parts; 0 if they cannot be counted.
     #[must_use]
     pub fn begin(label: &'static str, total: usize) -> Self {
-        let bar = std::io::stderr().is_terminal().then(|| bar(label, total as u64));
-        Self { bar, label, begun: Instant::now(), count: AtomicU64::new(0) }
+        let bar = std::io::stderr()
+            .is_terminal()
+            .then(|| bar(label, total as u64));
+        Self {
+            bar,
+            label,
+            begun: Instant::now(),
+            count: AtomicU64::new(0),
+        }
     }
 
     /// One more part is done.
@@ -63,7 +70,10 @@ impl Step {
             bar.finish_and_clear();
         }
         let seconds = self.begun.elapsed().as_secs_f64();
-        say(format_args!("  {:11} {summary:58} {seconds:6.2} s", self.label));
+        say(format_args!(
+            "  {:11} {summary:58} {seconds:6.2} s",
+            self.label
+        ));
     }
 }
 
@@ -78,7 +88,10 @@ impl Drop for Step {
 fn bar(label: &'static str, total: u64) -> ProgressBar {
     let target = ProgressDrawTarget::stderr_with_hz(RATE);
     let (bar, template) = if total == 0 {
-        (ProgressBar::with_draw_target(None, target), "  {prefix:11} {spinner} {msg}")
+        (
+            ProgressBar::with_draw_target(None, target),
+            "  {prefix:11} {spinner} {msg}",
+        )
     } else {
         let template = "  {prefix:11} {bar:40.cyan/dim} {pos}/{len} {msg}";
         (ProgressBar::with_draw_target(Some(total), target), template)

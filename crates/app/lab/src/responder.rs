@@ -53,20 +53,28 @@ pub async fn run(name: &LabName) -> anyhow::Result<()> {
 pub fn serve(workload: &Workload) -> anyhow::Result<usize> {
     let name: Arc<[u8]> = format!("{}\n", workload.full_name()).into_bytes().into();
     let namespace = Namespace::open_named(&workload.netns)?;
-    let places = workload
-        .addresses
-        .iter()
-        .flat_map(|address| workload.ports.iter().map(|port| SocketAddr::new(*address, *port)));
+    let places = workload.addresses.iter().flat_map(|address| {
+        workload
+            .ports
+            .iter()
+            .map(|port| SocketAddr::new(*address, *port))
+    });
     let mut count = 0;
     for place in places {
-        match namespace.run(|| TcpListener::bind(place))?.and_then(adopt_listener) {
+        match namespace
+            .run(|| TcpListener::bind(place))?
+            .and_then(adopt_listener)
+        {
             Ok(listener) => {
                 tokio::spawn(answer_connections(listener, Arc::clone(&name)));
                 count += 1;
             }
             Err(error) => println!("{}: TCP {place}: {error}", workload.full_name()),
         }
-        match namespace.run(|| UdpSocket::bind(place))?.and_then(adopt_socket) {
+        match namespace
+            .run(|| UdpSocket::bind(place))?
+            .and_then(adopt_socket)
+        {
             Ok(socket) => {
                 tokio::spawn(answer_datagrams(socket, Arc::clone(&name)));
                 count += 1;
@@ -99,7 +107,8 @@ async fn answer_connections(listener: tokio::net::TcpListener, name: Arc<[u8]>) 
             if connection.write_all(&name).await.is_ok() {
                 // The asking side hangs up first, with a reset, so that neither keeps TIME_WAIT.
                 let mut rest = [0; 64];
-                let hung_up = async { while connection.read(&mut rest).await.is_ok_and(|n| n > 0) {} };
+                let hung_up =
+                    async { while connection.read(&mut rest).await.is_ok_and(|n| n > 0) {} };
                 let _ = tokio::time::timeout(LINGER, hung_up).await;
             }
         });

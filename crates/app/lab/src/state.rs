@@ -171,7 +171,10 @@ pub struct Folder {
 impl Folder {
     #[must_use]
     pub fn of(name: &LabName) -> Self {
-        Self { name: name.clone(), path: Path::new(ROOT).join(name.as_str()) }
+        Self {
+            name: name.clone(),
+            path: Path::new(ROOT).join(name.as_str()),
+        }
     }
 
     /// All labs that have a folder, by name.
@@ -278,7 +281,11 @@ impl Folder {
         for kind in ["h-", "w-", "wire"] {
             let prefix = format!("oci-{}-{kind}", self.name);
             let found = ocicat_kernel::netns::list(&prefix)?;
-            names.extend(found.into_iter().filter(|name| kind != "wire" || *name == prefix));
+            names.extend(
+                found
+                    .into_iter()
+                    .filter(|name| kind != "wire" || *name == prefix),
+            );
         }
         Ok(names)
     }
@@ -290,8 +297,7 @@ impl Folder {
     /// If another command is changing the lab, or the folder cannot be made.
     pub fn lock(&self) -> anyhow::Result<Lock> {
         loop {
-            fs::create_dir_all(&self.path)
-                .with_context(|| format!("{}", self.path.display()))?;
+            fs::create_dir_all(&self.path).with_context(|| format!("{}", self.path.display()))?;
             let Ok(folder) = File::open(&self.path) else {
                 continue;
             };
@@ -357,6 +363,9 @@ pub struct Lock {
 }
 
 /// Writes a file under another name first, so that readers see the old text or the new.
+///
+/// # Errors
+/// If the file cannot be written.
 pub fn write_whole(path: &Path, text: &[u8]) -> anyhow::Result<()> {
     let draft = path.with_extension("new");
     let write = || -> io::Result<()> {

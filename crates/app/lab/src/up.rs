@@ -54,7 +54,10 @@ pub async fn run(arguments: &UpArgs) -> anyhow::Result<ExitCode> {
     let folder = Folder::of(&arguments.name);
     let plan = plan::make(&folder, manifests, usize::from(arguments.hosts))?;
     if !rustix::process::geteuid().is_root() {
-        return Err(failure(3, "building a lab needs root, for its network namespaces"));
+        return Err(failure(
+            3,
+            "building a lab needs root, for its network namespaces",
+        ));
     }
     limits::raise_open_files();
     let mut signals = Signals::take()?;
@@ -145,20 +148,29 @@ impl Signals {
 async fn build(folder: &Folder, plan: Plan, gate: &Arc<Gate>) -> anyhow::Result<Lab> {
     let mut lab = Lab::new(folder.name());
     lab.hosts.clone_from(&plan.hosts);
-    lab.workloads = plan.workloads.iter().map(|planned| planned.workload.clone()).collect();
+    lab.workloads = plan
+        .workloads
+        .iter()
+        .map(|planned| planned.workload.clone())
+        .collect();
     lab.save(folder)?;
 
     let step = Step::begin("wire", 0);
     let (at, of, through) = (folder.clone(), lab.clone(), Arc::clone(gate));
     let namespaces = tokio::task::spawn_blocking(move || make_namespaces(&at, &of, &through));
-    let server = start_api_server(folder, &mut lab).await?;
+    let server = start_api_server(folder, &mut lab)?;
     namespaces.await??;
     step.finish(&format!("{} hosts on one wire", lab.hosts.len()));
 
     let step = Step::begin("API", 0);
-    let url = process::wait_for_line(&server, &folder.log("apiserver"), "listening on http", PATIENCE)
-        .await
-        .context("the API server")?;
+    let url = process::wait_for_line(
+        &server,
+        &folder.log("apiserver"),
+        "listening on http",
+        PATIENCE,
+    )
+    .await
+    .context("the API server")?;
     lab.api_url = Some(format!("http{url}"));
     write_kubeconfig(folder, &lab)?;
     let client = catalog::connect(folder).await?;
@@ -192,10 +204,12 @@ async fn build(folder: &Folder, plan: Plan, gate: &Arc<Gate>) -> anyhow::Result<
 /// The wire, the hosts, and an empty namespace for each workload.
 fn make_namespaces(folder: &Folder, lab: &Lab, gate: &Gate) -> anyhow::Result<()> {
     gate.pass(|| wire::build(folder, &lab.hosts))?;
-    lab.workloads.iter().try_for_each(|x| gate.pass(|| attach::make_namespace(x)))
+    lab.workloads
+        .iter()
+        .try_for_each(|x| gate.pass(|| attach::make_namespace(x)))
 }
 
-async fn start_api_server(folder: &Folder, lab: &mut Lab) -> anyhow::Result<Process> {
+fn start_api_server(folder: &Folder, lab: &mut Lab) -> anyhow::Result<Process> {
     let mut command = process::ourselves(folder.name())?;
     command
         .args(["apiserver", "--listen", "127.0.0.1:0", "--listen"])
@@ -216,7 +230,9 @@ fn start_agents(folder: &Folder, lab: &mut Lab) -> anyhow::Result<()> {
         for address in &host.addresses {
             command.args(["--node-ip", &address.to_string()]);
         }
-        command.arg("--api").arg(format!("unix:{}", folder.api_socket().display()));
+        command
+            .arg("--api")
+            .arg(format!("unix:{}", folder.api_socket().display()));
         // What is configured for this machine is not for its labs.
         command.arg("--config").arg(folder.agent_config());
         command.arg("--run-dir").arg(folder.run_dir(&host.name));

@@ -56,8 +56,12 @@ impl Range {
     pub fn choose(taken: &[IpNet]) -> Self {
         let free_v4 = |net: &Ipv4Net| !overlaps(IpNet::V4(*net), taken);
         let free_v6 = |net: &Ipv6Net| !overlaps(IpNet::V6(*net), taken);
-        let v4 = candidates_v4().find(free_v4).or_else(|| candidates_v4().next());
-        let v6 = candidates_v6().find(free_v6).or_else(|| candidates_v6().next());
+        let v4 = candidates_v4()
+            .find(free_v4)
+            .or_else(|| candidates_v4().next());
+        let v6 = candidates_v6()
+            .find(free_v6)
+            .or_else(|| candidates_v6().next());
         Self {
             v4: v4.expect("the candidates are constants, more than none"),
             v6: v6.expect("the candidates are constants, more than none"),
@@ -77,9 +81,8 @@ impl Range {
 fn candidates_v4() -> impl Iterator<Item = Ipv4Net> {
     let blocks = [(172, 30), (172, 31), (192, 168), (10, 255), (100, 127)];
     blocks.into_iter().flat_map(|(a, b)| {
-        (0..=255).map(move |c| {
-            Ipv4Net::new(Ipv4Addr::new(a, b, c, 0), 24).expect("24 is at most 32")
-        })
+        (0..=255)
+            .map(move |c| Ipv4Net::new(Ipv4Addr::new(a, b, c, 0), 24).expect("24 is at most 32"))
     })
 }
 
@@ -128,7 +131,10 @@ pub fn build(folder: &Folder, hosts: &[Host]) -> anyhow::Result<()> {
 fn wait(what: &str, mut done: impl FnMut() -> anyhow::Result<bool>) -> anyhow::Result<()> {
     let deadline = Instant::now() + PATIENCE;
     while !done()? {
-        anyhow::ensure!(Instant::now() < deadline, "the link of {what} does not come up");
+        anyhow::ensure!(
+            Instant::now() < deadline,
+            "the link of {what} does not come up"
+        );
         std::thread::sleep(PAUSE);
     }
     Ok(())
@@ -148,7 +154,9 @@ fn can_be_found(address: IpAddr) -> bool {
     let [.., a, b, c] = v6.octets();
     let group = format!("ff0200000000000000000001ff{a:02x}{b:02x}{c:02x}");
     let groups = std::fs::read_to_string("/proc/thread-self/net/igmp6").unwrap_or_default();
-    groups.lines().any(|line| line.contains(UPLINK) && line.contains(&group))
+    groups
+        .lines()
+        .any(|line| line.contains(UPLINK) && line.contains(&group))
 }
 
 fn connect(wire: &mut Rtnl, bridge: u32, number: usize, host: &Host) -> anyhow::Result<()> {
@@ -165,11 +173,19 @@ fn connect(wire: &mut Rtnl, bridge: u32, number: usize, host: &Host) -> anyhow::
             namespace: Some(namespace.clone()),
         },
     };
-    wire.apply_all(&[cable.create(), link::join_bridge(&port, bridge), link::up(&port)])?;
+    wire.apply_all(&[
+        cable.create(),
+        link::join_bridge(&port, bridge),
+        link::up(&port),
+    ])?;
     let mut rtnl = Rtnl::open_in(&namespace)?;
     let uplink = rtnl.link_index(UPLINK)?;
     let mut requests = vec![link::up("lo"), link::up(UPLINK)];
-    requests.extend(host.addresses.iter().map(|address| on_wire(uplink, *address)));
+    requests.extend(
+        host.addresses
+            .iter()
+            .map(|address| on_wire(uplink, *address)),
+    );
     rtnl.apply_all(&requests)?;
     Ok(())
 }
@@ -192,7 +208,10 @@ mod tests {
         let taken = taken.map(|net| net.parse().unwrap());
         let other = Range::choose(&taken);
         assert_eq!(other.addresses(1)[0], Ipv4Addr::new(192, 168, 0, 2));
-        assert_eq!(other.addresses(1)[1], "fd00:c1c:a700:1::2".parse::<IpAddr>().unwrap());
+        assert_eq!(
+            other.addresses(1)[1],
+            "fd00:c1c:a700:1::2".parse::<IpAddr>().unwrap()
+        );
     }
 
     #[test]

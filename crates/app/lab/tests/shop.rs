@@ -16,11 +16,18 @@ fn shop() -> ocicat_oracle::World {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.extension().is_some_and(|ending| ending == "yaml") {
-            sources.push((path.display().to_string(), std::fs::read_to_string(&path).unwrap()));
+            sources.push((
+                path.display().to_string(),
+                std::fs::read_to_string(&path).unwrap(),
+            ));
         }
     }
     let loaded = World::load(sources);
-    assert!(loaded.problems.is_empty() && loaded.skipped.is_empty(), "{:?}", loaded.problems);
+    assert!(
+        loaded.problems.is_empty() && loaded.skipped.is_empty(),
+        "{:?}",
+        loaded.problems
+    );
     let mut world = loaded.world;
     let hosts: Vec<Arc<str>> = (1..=3).map(|n| format!("host-{n}").into()).collect();
     world.expand(&hosts);
@@ -95,7 +102,11 @@ fn what_is_meant_to_happen_happens() {
         ("prometheus", "backoffice", "tcp 9100"),
         ("log-collector", "prometheus", "tcp 9090"),
     ] {
-        assert_eq!(ask(&world, from, to, what), Verdict::Allow, "{from} to {to} {what}");
+        assert_eq!(
+            ask(&world, from, to, what),
+            Verdict::Allow,
+            "{from} to {to} {what}"
+        );
     }
 }
 
@@ -125,13 +136,21 @@ fn what_is_not_meant_to_happen_does_not() {
         ("web", "prometheus", "tcp 9090"),
         ("api", "backoffice", "tcp 9100"),
     ] {
-        assert_eq!(ask(&world, from, to, what), Verdict::Deny, "{from} to {to} {what}");
+        assert_eq!(
+            ask(&world, from, to, what),
+            Verdict::Deny,
+            "{from} to {to} {what}"
+        );
     }
 }
 
 #[test]
 fn it_is_as_large_as_it_says() {
     let world = shop();
-    let pods = world.objects.values().filter(|x| matches!(x, Object::Pod(_))).count();
+    let pods = world
+        .objects
+        .values()
+        .filter(|x| matches!(x, Object::Pod(_)))
+        .count();
     assert_eq!(pods, 19, "and one machine outside the cluster");
 }

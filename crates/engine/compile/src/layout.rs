@@ -8,6 +8,9 @@ use ocicat_program::nft::{TableId, Value};
 /// The name of the table, of family inet.
 pub const TABLE: &str = "ocicat";
 
+/// How many base chains the table has.
+pub const BASE_CHAINS: usize = 4;
+
 const CLASS: u32 = 0x1000_0000;
 const ROW: u32 = 0x2000_0000;
 /// Rows that stand for some source ports of a row; numbered by the compiler.

@@ -43,7 +43,7 @@ mod skeleton;
 mod stack;
 
 pub use compiler::{Compiler, Update};
-pub use layout::{Epoch, Named, TABLE, kernel_outcome, outcome_of};
+pub use layout::{BASE_CHAINS, Epoch, Named, TABLE, kernel_outcome, outcome_of};
 
 /// What of the program can be chosen.
 #[derive(Debug, Clone, PartialEq, Eq)]

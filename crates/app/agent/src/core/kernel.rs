@@ -9,6 +9,10 @@ use ocicat_program::nft::{Ruleset, TableId, Transaction};
 
 use super::{COLLECT_AFTER, Core, WALK_AFTER, WALK_AGAIN_AFTER, WALKS_APART};
 
+/// A table of so many prefixes is compared whole whenever somebody else has committed something; a
+/// larger one only if its base chains are gone, and else at the next audit.
+const AUDITED_AT_ONCE: usize = 5_000;
+
 /// Changed attachments; `None` for those that are gone.
 pub(super) type Attachments = [(EndpointId, Option<Attachment>)];
 
@@ -40,11 +44,11 @@ impl Core {
         if !self.in_force || self.failure.is_some() {
             self.install()?;
         } else {
-            let mut transactions = update.transactions().peekable();
-            if transactions.peek().is_none() {
+            let transactions: Vec<Transaction> = update.transactions().collect();
+            if transactions.is_empty() {
                 return self.sync_routes();
             }
-            let refused = transactions.find_map(|step| self.nft.commit(&step).err());
+            let refused = transactions.iter().find_map(|step| self.commit(step).err());
             if let Some(error) = refused {
                 tracing::error!("the kernel refused a change; installing anew: {error}");
                 self.install()?;
@@ -72,14 +76,14 @@ impl Core {
         self.count_before_removal();
         let found = self.dump()?;
         let transaction = self.compiler.install(found.as_ref());
-        self.nft.commit(&transaction).context("installing the program")?;
+        self.commit(&transaction).context("installing the program")?;
         self.in_force = true;
         self.counted.restart();
         ocicat_kernel::grace::wait();
         if let Some(found) = self.dump()? {
             let sweep = self.compiler.sweep(&found);
             if !sweep.ops.is_empty() {
-                self.nft.commit(&sweep).context("removing the former program")?;
+                self.commit(&sweep).context("removing the former program")?;
             }
         }
         let [prefixes, stacks, rows, cells] = self.compiler.size();
@@ -98,7 +102,7 @@ impl Core {
         ocicat_kernel::grace::wait();
         let ops = self.compiler.collect();
         let transaction = Transaction { table: TableId::inet(TABLE), ops };
-        if let Err(error) = self.nft.commit(&transaction) {
+        if let Err(error) = self.commit(&transaction) {
             tracing::error!("cannot remove what is out of use; installing anew: {error}");
             if let Err(error) = self.install() {
                 self.failure = Some(format!("{error:#}"));
@@ -125,10 +129,40 @@ impl Core {
                 self.failure = Some(format!("{error:#}"));
             }
         }
-        self.routes_changed = true;
         if let Err(error) = self.resync_routes() {
             tracing::error!("routes: {error:#}");
         }
+    }
+
+    fn commit(&mut self, transaction: &Transaction) -> Result<(), ocicat_nft::CommitError> {
+        self.nft.commit(transaction)?;
+        // The kernel counts commits of everybody in this network namespace.
+        self.generation = self.generation.map(|known| known.wrapping_add(1));
+        Ok(())
+    }
+
+    /// Whether somebody else has committed anything to nftables since the last look. If so, and our
+    /// table is not as we left it, it is put right at once.
+    pub(super) fn look_for_strangers(&mut self) {
+        let now = match self.nft.generation() {
+            Ok(now) => now,
+            Err(error) => return tracing::warn!(%error, "cannot read the ruleset's generation"),
+        };
+        if self.generation.replace(now) == Some(now) || !self.in_force {
+            return;
+        }
+        let [prefixes, ..] = self.compiler.size();
+        if prefixes <= AUDITED_AT_ONCE || !self.base_chains_stand() {
+            self.audit();
+        }
+    }
+
+    fn base_chains_stand(&mut self) -> bool {
+        let table = TableId::inet(TABLE);
+        let ours = self.nft.chains().map(|chains| {
+            chains.iter().filter(|(of, chain)| *of == table && chain.base.is_some()).count()
+        });
+        ours.is_ok_and(|count| count == ocicat_compile::BASE_CHAINS)
     }
 
     pub(super) fn dump(&mut self) -> anyhow::Result<Option<Ruleset>> {

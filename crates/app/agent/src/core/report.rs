@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, PoisonError};
 
 use ipnet::IpNet;
-use ocicat_api::{Kind, ObjectKey, Problem};
+use ocicat_api::{Kind, ObjectKey, Problem, Severity};
 use ocicat_compile::{Named, TABLE};
 use ocicat_flow::{Decider, Outcome, RuleRef};
 use ocicat_node::{Change, OutcomeId};
@@ -34,9 +34,17 @@ pub struct PolicyReport {
     pub resource_version: Arc<str>,
     /// Local endpoints that it selects.
     pub endpoints: usize,
-    /// Field and message. If there are any, the policy is enforced as far as it is understood
-    /// and fails closed for the rest.
-    pub problems: Vec<(String, String)>,
+    /// With an error among them the policy is enforced as far as it is understood and fails closed
+    /// for the rest.
+    pub problems: Vec<FieldProblem>,
+}
+
+/// What is wrong with a field; the field is empty if it is the whole object.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FieldProblem {
+    pub severity: Severity,
+    pub field: String,
+    pub message: String,
 }
 
 /// What was counted since the agent started.
@@ -224,7 +232,8 @@ impl Core {
             let counters = match self.nft.counters(&table, &set) {
                 Ok(counters) => counters,
                 Err(error) => {
-                    tracing::warn!(%error, "cannot read counters");
+                    // A table that is gone has none.
+                    tracing::debug!(%error, "cannot read counters");
                     continue;
                 }
             };
@@ -249,8 +258,9 @@ pub(super) fn log_problem(object: &ObjectKey, problem: &Problem) {
     }
 }
 
-fn text_of(problem: &Problem) -> (String, String) {
-    (problem.field.clone(), problem.message.clone())
+fn text_of(problem: &Problem) -> FieldProblem {
+    let Problem { severity, field, message } = problem.clone();
+    FieldProblem { severity, field, message }
 }
 
 fn decider_text(decider: &Decider) -> String {

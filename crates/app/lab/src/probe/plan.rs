@@ -80,19 +80,30 @@ pub fn plan(
     seed: u16,
 ) -> Vec<Probe> {
     let wanted = |set: &BTreeSet<usize>, index: usize| set.is_empty() || set.contains(&index);
-    let ports = if filter.ports.is_empty() { ports } else { &filter.ports };
+    let ports = if filter.ports.is_empty() {
+        ports
+    } else {
+        &filter.ports
+    };
     let shared = shared(workloads);
     let mut probes = Vec::new();
-    for (from, asking) in workloads.iter().enumerate().filter(|(i, _)| wanted(&filter.from, *i)) {
+    for (from, asking) in workloads
+        .iter()
+        .enumerate()
+        .filter(|(i, _)| wanted(&filter.from, *i))
+    {
         let mut source_ports = SourcePorts::new(&asking.ports, seed);
         for (to, asked) in workloads.iter().enumerate() {
             if from == to || !wanted(&filter.to, to) {
                 continue;
             }
-            for address in asked.addresses.iter().filter(|address| !shared.contains(address)) {
-                let fits = |own: &&IpAddr| {
-                    own.is_ipv4() == address.is_ipv4() && !shared.contains(own)
-                };
+            for address in asked
+                .addresses
+                .iter()
+                .filter(|address| !shared.contains(address))
+            {
+                let fits =
+                    |own: &&IpAddr| own.is_ipv4() == address.is_ipv4() && !shared.contains(own);
                 let Some(source) = asking.addresses.iter().find(fits) else {
                     continue;
                 };
@@ -119,7 +130,9 @@ pub fn plan(
 #[must_use]
 pub fn shared(workloads: &[Workload]) -> BTreeSet<IpAddr> {
     let mut seen = BTreeSet::new();
-    let all = workloads.iter().flat_map(|workload| workload.addresses.iter().copied());
+    let all = workloads
+        .iter()
+        .flat_map(|workload| workload.addresses.iter().copied());
     all.filter(|address| !seen.insert(*address)).collect()
 }
 
@@ -131,13 +144,20 @@ struct SourcePorts<'a> {
 impl<'a> SourcePorts<'a> {
     fn new(taken: &'a [u16], seed: u16) -> Self {
         let offset = seed % (SOURCE_PORTS.end - SOURCE_PORTS.start);
-        Self { taken, next: SOURCE_PORTS.start + offset }
+        Self {
+            taken,
+            next: SOURCE_PORTS.start + offset,
+        }
     }
 
     fn take(&mut self) -> u16 {
         loop {
             let port = self.next;
-            self.next = if port + 1 == SOURCE_PORTS.end { SOURCE_PORTS.start } else { port + 1 };
+            self.next = if port + 1 == SOURCE_PORTS.end {
+                SOURCE_PORTS.start
+            } else {
+                port + 1
+            };
             if !self.taken.contains(&port) {
                 return port;
             }
@@ -151,16 +171,26 @@ pub fn named_ports<'a>(
     workloads: &[Workload],
     objects: impl IntoIterator<Item = &'a Object>,
 ) -> BTreeSet<u16> {
-    let mut ports: BTreeSet<u16> =
-        workloads.iter().flat_map(|workload| workload.ports.iter().copied()).collect();
+    let mut ports: BTreeSet<u16> = workloads
+        .iter()
+        .flat_map(|workload| workload.ports.iter().copied())
+        .collect();
     for object in objects {
         match object {
-            Object::NetworkPolicy(NetworkPolicy { ingress, egress, .. }) => {
+            Object::NetworkPolicy(NetworkPolicy {
+                ingress, egress, ..
+            }) => {
                 ports.extend(ingress.iter().chain(egress).flat_map(of_kube_rule));
             }
-            Object::CalicoNetworkPolicy(CalicoPolicy { ingress, egress, .. })
-            | Object::GlobalNetworkPolicy(CalicoPolicy { ingress, egress, .. })
-            | Object::Profile(Profile { ingress, egress, .. }) => {
+            Object::CalicoNetworkPolicy(CalicoPolicy {
+                ingress, egress, ..
+            })
+            | Object::GlobalNetworkPolicy(CalicoPolicy {
+                ingress, egress, ..
+            })
+            | Object::Profile(Profile {
+                ingress, egress, ..
+            }) => {
                 ports.extend(ingress.iter().chain(egress).flat_map(of_rule));
             }
             _ => {}
@@ -171,7 +201,11 @@ pub fn named_ports<'a>(
 }
 
 fn of_kube_rule(rule: &KubeRule) -> impl Iterator<Item = u16> {
-    rule.ports.iter().flatten().filter_map(|entry| entry.port.as_ref()).flat_map(ends)
+    rule.ports
+        .iter()
+        .flatten()
+        .filter_map(|entry| entry.port.as_ref())
+        .flat_map(ends)
 }
 
 fn of_rule(rule: &Rule) -> impl Iterator<Item = u16> {
@@ -199,15 +233,15 @@ pub fn find(workloads: &[Workload], text: &str) -> Result<BTreeSet<usize>, Strin
     for (index, workload) in workloads.iter().enumerate() {
         let full = |name: &str| format!("{}/{name}", workload.namespace);
         let owner = workload.owner.as_deref();
-        let owned = |owner: &str| text == owner || text == full(owner);
+        let is_owner = |name: &str| text == name || text == full(name);
         let short = owner.and_then(|owner| Some(owner.split_once('/')?.1));
         let rank = if text == workload.full_name() {
             0
         } else if text == workload.name || text == format!("pod/{}", workload.name) {
             1
-        } else if owner.is_some_and(owned) {
+        } else if owner.is_some_and(is_owner) {
             2
-        } else if short.is_some_and(|name| text == name || text == full(name)) {
+        } else if short.is_some_and(is_owner) {
             3
         } else {
             continue;
@@ -231,7 +265,12 @@ pub mod tests {
     use crate::state::WorkloadKind;
 
     /// A workload of namespace `shop` for tests.
-    pub fn workload(name: &str, owner: Option<&str>, addresses: &[&str], ports: &[u16]) -> Workload {
+    pub fn workload(
+        name: &str,
+        owner: Option<&str>,
+        addresses: &[&str],
+        ports: &[u16],
+    ) -> Workload {
         Workload {
             kind: WorkloadKind::Pod,
             namespace: "shop".to_owned(),
@@ -257,9 +296,20 @@ pub mod tests {
         let probes = plan(&workloads, &ports, &Filter::default(), 0);
         // Pairs: a-b in both families, a-c and b-c in IPv4, each in both directions.
         assert_eq!(probes.len(), (2 + 1 + 1) * 2 * 2 * 2);
-        assert!(probes.iter().all(|x| x.from != x.to && x.source.is_ipv4() == x.address.is_ipv4()));
-        let only = Filter { from: BTreeSet::from([2]), ..Filter::default() };
-        assert!(plan(&workloads, &ports, &only, 0).iter().all(|probe| probe.from == 2));
+        assert!(
+            probes
+                .iter()
+                .all(|x| x.from != x.to && x.source.is_ipv4() == x.address.is_ipv4())
+        );
+        let only = Filter {
+            from: BTreeSet::from([2]),
+            ..Filter::default()
+        };
+        assert!(
+            plan(&workloads, &ports, &only, 0)
+                .iter()
+                .all(|probe| probe.from == 2)
+        );
     }
 
     #[test]
@@ -278,7 +328,10 @@ pub mod tests {
     fn source_ports_stay_in_their_range_and_leave_out_listeners() {
         let mut ports = SourcePorts::new(&[60_999, 32_768], 28_231);
         assert_eq!(ports.take(), 32_769);
-        assert_eq!(SourcePorts::new(&[], 65_535).take(), 32_768 + 65_535 % 28_232);
+        assert_eq!(
+            SourcePorts::new(&[], 65_535).take(),
+            32_768 + 65_535 % 28_232
+        );
     }
 
     #[test]

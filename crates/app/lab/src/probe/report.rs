@@ -83,12 +83,16 @@ struct JsonProbe<'a> {
 impl Report<'_> {
     /// Findings that disagree with policy.
     pub fn mismatches(&self) -> impl Iterator<Item = &Finding> {
-        self.findings.iter().filter(|finding| !finding.agrees(self.workloads))
+        self.findings
+            .iter()
+            .filter(|finding| !finding.agrees(self.workloads))
     }
 
     /// Findings that prove nothing, because the packet could not even be sent or delivered.
     pub fn failures(&self) -> impl Iterator<Item = &Finding> {
-        self.findings.iter().filter(|finding| matches!(finding.observed, Observation::Failed(_)))
+        self.findings
+            .iter()
+            .filter(|finding| matches!(finding.observed, Observation::Failed(_)))
     }
 
     /// `{"probes":[{from,to,address,protocol,port,expected,observed}]}`, a probe a line.
@@ -106,7 +110,9 @@ impl Report<'_> {
             expected: format!("{:?}", finding.expected),
             observed: format!("{:?}", finding.verdict(self.workloads)),
         });
-        serde_json::to_string(&Json { probes: probes.collect() })
+        serde_json::to_string(&Json {
+            probes: probes.collect(),
+        })
     }
 
     /// What got through, by groups of equal workloads; then what disagrees; then the count.
@@ -142,12 +148,20 @@ impl Report<'_> {
     fn mismatch_list(&self, mismatches: &[&Finding]) -> String {
         let mut pairs: BTreeMap<(usize, usize), Vec<&Finding>> = BTreeMap::new();
         for finding in mismatches {
-            pairs.entry((finding.probe.from, finding.probe.to)).or_default().push(finding);
+            pairs
+                .entry((finding.probe.from, finding.probe.to))
+                .or_default()
+                .push(finding);
         }
         let mut out = String::from("Not as policy says:\n");
         for ((from, to), findings) in pairs.iter().take(MOST_LINES) {
             let first = findings[0];
-            let Probe { address, transport, port, .. } = first.probe;
+            let Probe {
+                address,
+                transport,
+                port,
+                ..
+            } = first.probe;
             let _ = writeln!(
                 out,
                 "  {} to {}: {} probes, such as {} {port} to {address}: expected {:?}, observed {:?} ({})",
@@ -172,7 +186,14 @@ impl Report<'_> {
         let groups = groups(self.workloads);
         let mut asked: BTreeMap<(usize, usize), [Cells; 2]> = BTreeMap::new();
         for finding in &self.findings {
-            let Probe { from, to, transport, port, address, .. } = finding.probe;
+            let Probe {
+                from,
+                to,
+                transport,
+                port,
+                address,
+                ..
+            } = finding.probe;
             let pair = asked.entry((groups.of[from], groups.of[to])).or_default();
             let passed = finding.verdict(self.workloads) == Expectation::Allow;
             let cells = &mut pair[usize::from(address.is_ipv6())];
@@ -184,19 +205,30 @@ impl Report<'_> {
             .filter(|(.., what)| !what.is_empty())
             .collect();
         let width = |of: fn(&(usize, usize, String)) -> usize, title: &str| {
-            let longest = rows.iter().map(|row| groups.names[of(row)].chars().count()).max();
+            let longest = rows
+                .iter()
+                .map(|row| groups.names[of(row)].chars().count())
+                .max();
             longest.unwrap_or(0).max(title.len())
         };
         let (left, right) = (width(|row| row.0, "FROM"), width(|row| row.1, "TO"));
         let mut out = format!("{:left$}   {:right$}   GETS THROUGH\n", "FROM", "TO");
         let mut previous = None;
         for (from, to, what) in rows.iter().take(MOST_LINES) {
-            let name = if previous == Some(from) { "" } else { groups.names[*from].as_str() };
+            let name = if previous == Some(from) {
+                ""
+            } else {
+                groups.names[*from].as_str()
+            };
             let _ = writeln!(out, "{name:left$}   {:right$}   {what}", groups.names[*to]);
             previous = Some(from);
         }
         if rows.len() > MOST_LINES {
-            let _ = writeln!(out, "… and {} more pairs (-o json has all)", rows.len() - MOST_LINES);
+            let _ = writeln!(
+                out,
+                "… and {} more pairs (-o json has all)",
+                rows.len() - MOST_LINES
+            );
         }
         let _ = writeln!(out, "Nothing else does.");
         out
@@ -245,20 +277,27 @@ fn describe(cells: &Cells) -> String {
             parts.push(format!("all {}", transport.name().to_lowercase()));
             continue;
         }
-        let mut ports: Vec<String> = of_it
+        let mut listed: Vec<String> = of_it
             .filter(|(_, tally)| tally.passed > 0)
-            .map(|((port, _), tally)| match tally.passed == tally.sent {
-                true => port.to_string(),
-                false => format!("{port} ({} of {})", tally.passed, tally.sent),
+            .map(|((port, _), tally)| {
+                if tally.passed == tally.sent {
+                    port.to_string()
+                } else {
+                    format!("{port} ({} of {})", tally.passed, tally.sent)
+                }
             })
             .collect();
-        if !ports.is_empty() {
-            let more = ports.len().saturating_sub(MOST_PORTS);
-            ports.truncate(MOST_PORTS);
+        if !listed.is_empty() {
+            let more = listed.len().saturating_sub(MOST_PORTS);
+            listed.truncate(MOST_PORTS);
             if more > 0 {
-                ports.push(format!("and {more} more"));
+                listed.push(format!("and {more} more"));
             }
-            parts.push(format!("{} {}", transport.name().to_lowercase(), ports.join(" ")));
+            parts.push(format!(
+                "{} {}",
+                transport.name().to_lowercase(),
+                listed.join(" ")
+            ));
         }
     }
     parts.join(", ")
@@ -278,17 +317,34 @@ fn groups(workloads: &[Workload]) -> Groups {
             let (kind, name) = owner.split_once('/').unwrap_or(("", owner));
             (workload.namespace.clone(), name.to_owned(), kind.to_owned())
         }
-        None => (workload.namespace.clone(), workload.name.clone(), String::new()),
+        None => (
+            workload.namespace.clone(),
+            workload.name.clone(),
+            String::new(),
+        ),
     };
     let titles: BTreeSet<_> = workloads.iter().map(title).collect();
     let index: BTreeMap<_, usize> = titles.iter().zip(0..).collect();
-    let of: Vec<usize> = workloads.iter().map(|workload| index[&title(workload)]).collect();
-    let names = titles.iter().enumerate().map(|(group, (namespace, name, _))| {
-        let size = of.iter().filter(|member| **member == group).count();
-        let times = if size == 1 { String::new() } else { format!(" ×{size}") };
-        format!("{namespace}/{name}{times}")
-    });
-    Groups { names: names.collect(), of }
+    let of: Vec<usize> = workloads
+        .iter()
+        .map(|workload| index[&title(workload)])
+        .collect();
+    let names = titles
+        .iter()
+        .enumerate()
+        .map(|(group, (namespace, name, _))| {
+            let size = of.iter().filter(|member| **member == group).count();
+            let times = if size == 1 {
+                String::new()
+            } else {
+                format!(" ×{size}")
+            };
+            format!("{namespace}/{name}{times}")
+        });
+    Groups {
+        names: names.collect(),
+        of,
+    }
 }
 
 /// 12345 as `12,345`.
@@ -314,10 +370,17 @@ mod tests {
         let probes = plan(workloads, &BTreeSet::from([80, 53]), &Filter::default(), 0);
         let findings = probes.into_iter().map(|probe| Finding {
             probe,
-            expected: if probe.port == 80 { Expectation::Allow } else { Expectation::Deny },
+            expected: if probe.port == 80 {
+                Expectation::Allow
+            } else {
+                Expectation::Deny
+            },
             observed: see(&probe),
         });
-        Report { workloads, findings: findings.collect() }
+        Report {
+            workloads,
+            findings: findings.collect(),
+        }
     }
 
     fn two() -> [Workload; 2] {
@@ -335,7 +398,10 @@ mod tests {
             _ => Observation::Silent,
         });
         assert_eq!(good.mismatches().count(), 0);
-        assert!(good.text(0.5).contains("8 probes: 4 got through, 4 did not; all as policy says"));
+        assert!(
+            good.text(0.5)
+                .contains("8 probes: 4 got through, 4 did not; all as policy says")
+        );
         let deaf = report(&workloads, |_| Observation::Silent);
         assert_eq!(deaf.mismatches().count(), 4);
         assert!(deaf.text(0.5).contains("expected Allow, observed Deny"));
@@ -344,7 +410,9 @@ mod tests {
     #[test]
     fn a_wrong_name_never_agrees() {
         let workloads = two();
-        let wrong = report(&workloads, |_| Observation::Answered("shop/else".to_owned()));
+        let wrong = report(&workloads, |_| {
+            Observation::Answered("shop/else".to_owned())
+        });
         assert_eq!(wrong.mismatches().count(), 8);
         assert!(wrong.text(0.0).contains("answered by shop/else"));
     }
@@ -368,18 +436,31 @@ mod tests {
         let cells = |passed: &[bool]| -> Cells {
             let mut cells = Cells::new();
             for (port, passed) in [80, 443].into_iter().zip(passed) {
-                cells.entry((port, Transport::Tcp)).or_default().add(*passed);
+                cells
+                    .entry((port, Transport::Tcp))
+                    .or_default()
+                    .add(*passed);
             }
             cells
         };
-        let (some, all, none) = (cells(&[true, false]), cells(&[true, true]), cells(&[false, false]));
+        let (some, all, none) = (
+            cells(&[true, false]),
+            cells(&[true, true]),
+            cells(&[false, false]),
+        );
         assert_eq!(describe_pair(&[some, cells(&[true, false])]), "tcp 80");
         assert_eq!(describe_pair(&[none, all]), "IPv6 everything");
-        assert_eq!(describe_pair(&[cells(&[true, false]), Cells::new()]), "tcp 80");
+        assert_eq!(
+            describe_pair(&[cells(&[true, false]), Cells::new()]),
+            "tcp 80"
+        );
     }
 
     #[test]
     fn numbers_are_grouped() {
-        assert_eq!([0, 999, 1000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!(
+            [0, 999, 1000, 1_234_567].map(grouped),
+            ["0", "999", "1,000", "1,234,567"]
+        );
     }
 }

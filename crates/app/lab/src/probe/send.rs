@@ -24,8 +24,11 @@ use super::plan::{Probe, Transport};
 /// How long a probe that should be denied waits for an answer that must not come.
 const DENIED: [Duration; 1] = [Duration::from_millis(250)];
 /// How long a probe that should be allowed waits, each time it is sent.
-const ALLOWED: [Duration; 3] =
-    [Duration::from_millis(250), Duration::from_millis(500), Duration::from_millis(1500)];
+const ALLOWED: [Duration; 3] = [
+    Duration::from_millis(250),
+    Duration::from_millis(500),
+    Duration::from_millis(1500),
+];
 /// How long the responder may take once a connection is made, by which time the verdict is known.
 const NAME: Duration = Duration::from_secs(2);
 /// The longest answer: a namespace, a slash, a name and a newline.
@@ -52,11 +55,7 @@ pub enum Expectation {
 }
 
 /// Sends a probe from inside `namespace`, again if need be, until there is something to see.
-pub async fn observe(
-    namespace: &Namespace,
-    probe: &Probe,
-    expected: Expectation,
-) -> Observation {
+pub async fn observe(namespace: &Namespace, probe: &Probe, expected: Expectation) -> Observation {
     let patiences: &[Duration] = match expected {
         Expectation::Allow => &ALLOWED,
         Expectation::Deny => &DENIED,
@@ -121,11 +120,15 @@ async fn ask_udp(
     patience: Duration,
 ) -> io::Result<Observation> {
     let source = SocketAddr::new(probe.source, probe.source_port);
-    let socket = namespace.run(|| std::net::UdpSocket::bind(source)).map_err(io::Error::other)??;
+    let socket = namespace
+        .run(|| std::net::UdpSocket::bind(source))
+        .map_err(io::Error::other)??;
     socket.set_nonblocking(true)?;
     let socket = UdpSocket::from_std(socket)?;
     // A connected socket hears of ICMP errors.
-    socket.connect(SocketAddr::new(probe.address, probe.port)).await?;
+    socket
+        .connect(SocketAddr::new(probe.address, probe.port))
+        .await?;
     socket.send(b"who are you?\n").await?;
     let mut buffer = [0; LONGEST_NAME];
     match timeout(patience, socket.recv(&mut buffer)).await {
@@ -148,4 +151,3 @@ fn judge(error: &io::Error) -> Observation {
         _ => Observation::Failed(error.to_string()),
     }
 }
-

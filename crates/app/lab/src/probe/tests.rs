@@ -49,11 +49,17 @@ impl Scene {
             addresses: host.addresses.clone(),
             ports: vec![8080],
         };
-        let scene = Self { workloads: hosts.iter().map(workload).collect(), folder };
+        let scene = Self {
+            workloads: hosts.iter().map(workload).collect(),
+            folder,
+        };
         wire::build(&scene.folder, &hosts).unwrap();
         for host in &hosts {
             let namespace = Namespace::open_named(&host.netns).unwrap();
-            namespace.run(|| sysctl::write_all(UNLIMITED_ICMP)).unwrap().unwrap();
+            namespace
+                .run(|| sysctl::write_all(UNLIMITED_ICMP))
+                .unwrap()
+                .unwrap();
         }
         Some(scene)
     }
@@ -64,7 +70,15 @@ impl Scene {
         let mut rtnl = Rtnl::open_in(&namespace).unwrap();
         let interface = rtnl.link_index("eth0").unwrap();
         let kind = NeighbourKind::Permanent(Mac([2, 0, 0, 0, 0, 99]));
-        rtnl.apply(&Neighbour { interface, address, kind }.replace()).unwrap();
+        rtnl.apply(
+            &Neighbour {
+                interface,
+                address,
+                kind,
+            }
+            .replace(),
+        )
+        .unwrap();
     }
 }
 
@@ -79,7 +93,9 @@ impl Drop for Scene {
 async fn send(scene: &Scene, probes: &[Probe], expected: Expectation) -> Vec<Observation> {
     let step = Step::begin("packets", probes.len());
     let expected = vec![expected; probes.len()];
-    send_all(&scene.workloads, probes, &expected, &step).await.unwrap()
+    send_all(&scene.workloads, probes, &expected, &step)
+        .await
+        .unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -89,7 +105,10 @@ async fn an_answer_a_refusal_and_silence_are_told_apart() {
     };
     responder::serve(&scene.workloads[1]).unwrap();
     let ports = BTreeSet::from([8080, 9999]);
-    let filter = Filter { from: BTreeSet::from([0]), ..Filter::default() };
+    let filter = Filter {
+        from: BTreeSet::from([0]),
+        ..Filter::default()
+    };
     let probes = plan(&scene.workloads, &ports, &filter, 7);
     assert_eq!(probes.len(), 8);
     let seen = send(&scene, &probes, Expectation::Deny).await;
@@ -100,16 +119,25 @@ async fn an_answer_a_refusal_and_silence_are_told_apart() {
         };
         assert_eq!(seen, expected, "{probe:?}");
     }
-    let hole: [IpAddr; 2] = ["172.30.0.99".parse().unwrap(), "fd00:c1c:a700::99".parse().unwrap()];
+    let hole: [IpAddr; 2] = [
+        "172.30.0.99".parse().unwrap(),
+        "fd00:c1c:a700::99".parse().unwrap(),
+    ];
     let probes: Vec<Probe> = probes
         .iter()
-        .map(|probe| Probe { address: hole[usize::from(probe.address.is_ipv6())], ..*probe })
+        .map(|probe| Probe {
+            address: hole[usize::from(probe.address.is_ipv6())],
+            ..*probe
+        })
         .collect();
     for address in hole {
         scene.make_hole(address);
     }
     let seen = send(&scene, &probes, Expectation::Deny).await;
-    assert!(seen.iter().all(|seen| *seen == Observation::Silent), "{seen:?}");
+    assert!(
+        seen.iter().all(|seen| *seen == Observation::Silent),
+        "{seen:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -121,6 +149,9 @@ async fn many_refusals_are_not_held_back() {
     let probes = plan(&scene.workloads, &ports, &Filter::default(), 0);
     assert_eq!(probes.len(), 8000);
     let seen = send(&scene, &probes, Expectation::Deny).await;
-    let lost = seen.iter().filter(|seen| **seen != Observation::Reached).count();
+    let lost = seen
+        .iter()
+        .filter(|seen| **seen != Observation::Reached)
+        .count();
     assert_eq!(lost, 0, "of {}", probes.len());
 }

@@ -21,8 +21,11 @@ use crate::progress::Step;
 use crate::state::{Folder, Host, Lab, Workload, WorkloadKind};
 
 /// Settings of a workload before it is attached.
-const SETTINGS: [(&str, &str); 3] =
-    [UNLIMITED_ICMP[0], UNLIMITED_ICMP[1], ("net/ipv6/conf/default/accept_dad", "0")];
+const SETTINGS: [(&str, &str); 3] = [
+    UNLIMITED_ICMP[0],
+    UNLIMITED_ICMP[1],
+    ("net/ipv6/conf/default/accept_dad", "0"),
+];
 
 /// Makes the namespace of a workload.
 ///
@@ -59,7 +62,11 @@ pub async fn all(
     let plugins = Arc::new(Semaphore::new(cni::AT_ONCE));
     for wanted in [true, false] {
         let mut tasks = JoinSet::new();
-        let turn = plan.workloads.iter().enumerate().filter(|(_, x)| x.has_own_addresses == wanted);
+        let turn = plan
+            .workloads
+            .iter()
+            .enumerate()
+            .filter(|(_, x)| x.has_own_addresses == wanted);
         for (index, planned) in turn {
             let (host, namespace) = hosts
                 .get(planned.workload.host.as_str())
@@ -120,7 +127,9 @@ impl Attaching {
         if workload.kind == WorkloadKind::Pod {
             let name = Name::namespaced(workload.namespace.as_str(), workload.name.as_str());
             let status = pod_status(&self.planned, &self.host, &addresses);
-            self.client.patch_status(Kind::Pod, name, &json!({ "status": status })).await?;
+            self.client
+                .patch_status(Kind::Pod, name, &json!({ "status": status }))
+                .await?;
         }
         Ok(addresses)
     }
@@ -129,7 +138,10 @@ impl Attaching {
 /// What a kubelet says of a pod that runs.
 fn pod_status(planned: &Planned, host: &Host, addresses: &[IpAddr]) -> Value {
     let listed = |addresses: &[IpAddr]| -> Vec<Value> {
-        addresses.iter().map(|address| json!({ "ip": address })).collect()
+        addresses
+            .iter()
+            .map(|address| json!({ "ip": address }))
+            .collect()
     };
     let conditions = ["PodScheduled", "Initialized", "ContainersReady", "Ready"]
         .map(|kind| json!({ "type": kind, "status": "True" }));

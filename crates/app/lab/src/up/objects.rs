@@ -22,8 +22,10 @@ pub type Stored = BTreeMap<(Kind, Name), Value>;
 /// # Errors
 /// If the API server refuses one of them.
 pub async fn create_policy(client: &Client, plan: &Plan) -> anyhow::Result<Stored> {
-    let (first, rest): (Vec<&Entry>, Vec<&Entry>) =
-        plan.objects.iter().partition(|entry| entry.kind == Kind::Namespace);
+    let (first, rest): (Vec<&Entry>, Vec<&Entry>) = plan
+        .objects
+        .iter()
+        .partition(|entry| entry.kind == Kind::Namespace);
     let mut stored = create_all(client, first.into_iter()).await?;
     stored.extend(create_all(client, rest.into_iter()).await?);
     Ok(stored)
@@ -40,7 +42,10 @@ pub async fn create_workloads(
 ) -> anyhow::Result<usize> {
     let owned = |planned: &Planned| {
         let mut entry = planned.entry.clone();
-        let controller = planned.controller.as_ref().filter(|_| !entry.is_written_by_hand);
+        let controller = planned
+            .controller
+            .as_ref()
+            .filter(|_| !entry.is_written_by_hand);
         let controller = controller.and_then(|key| stored.get(&(key.kind, Name::from(key))));
         if let Some(controller) = controller {
             entry.value["metadata"]["ownerReferences"] = json!([owner_reference(controller)]);
@@ -57,14 +62,24 @@ pub async fn create_workloads(
 /// If the API server refuses.
 pub async fn report_controllers(client: &Client, plan: &Plan) -> anyhow::Result<()> {
     let mut pods: BTreeMap<(Kind, Name), usize> = BTreeMap::new();
-    for key in plan.workloads.iter().filter_map(|planned| planned.controller.as_ref()) {
+    for key in plan
+        .workloads
+        .iter()
+        .filter_map(|planned| planned.controller.as_ref())
+    {
         *pods.entry((key.kind, Name::from(key))).or_default() += 1;
     }
     let patches = pods.into_iter().map(|((kind, name), count)| async move {
         let status = controller_status(kind, count);
-        client.patch_status(kind, name, &json!({ "status": status })).await.map(drop)
+        client
+            .patch_status(kind, name, &json!({ "status": status }))
+            .await
+            .map(drop)
     });
-    Ok(stream::iter(patches).buffer_unordered(REQUESTS).try_collect().await?)
+    Ok(stream::iter(patches)
+        .buffer_unordered(REQUESTS)
+        .try_collect()
+        .await?)
 }
 
 fn controller_status(kind: Kind, pods: usize) -> Value {
@@ -94,7 +109,10 @@ async fn create_all<'a>(
         let stored = stored.with_context(|| format!("{} {name}", entry.kind.info().name))?;
         anyhow::Ok(((entry.kind, name), stored))
     });
-    stream::iter(requests).buffer_unordered(REQUESTS).try_collect().await
+    stream::iter(requests)
+        .buffer_unordered(REQUESTS)
+        .try_collect()
+        .await
 }
 
 /// Makes one object as `ocicat apply` would; one that the server has from the start is changed.
@@ -113,7 +131,9 @@ async fn create(client: &Client, entry: &Entry) -> Result<Value, Error> {
     };
     if let Some(status) = &entry.status {
         let name = Name::of(&stored).unwrap_or_else(|| Name::cluster(""));
-        client.patch_status(resource, name, &json!({ "status": status })).await?;
+        client
+            .patch_status(resource, name, &json!({ "status": status }))
+            .await?;
     }
     Ok(stored)
 }

@@ -74,19 +74,39 @@ pub struct Entry {
 /// # Errors
 /// With exit code 2 if there are more hosts than a wire can have.
 pub fn make(folder: &Folder, manifests: Manifests, count: usize) -> anyhow::Result<Plan> {
-    let Manifests { world, mut values, mut notes } = manifests;
+    let Manifests {
+        world,
+        mut values,
+        mut notes,
+    } = manifests;
     let objects = &world.objects;
     let hosts = hosts(folder, objects, count)?;
-    let nodes: Vec<Arc<str>> =
-        hosts.iter().filter(|x| !x.outside).map(|x| x.name.as_str().into()).collect();
-    let mut planner = Planner { folder, values: &values, next: 0, count, workloads: Vec::new() };
+    let nodes: Vec<Arc<str>> = hosts
+        .iter()
+        .filter(|x| !x.outside)
+        .map(|x| x.name.as_str().into())
+        .collect();
+    let mut planner = Planner {
+        folder,
+        values: &values,
+        next: 0,
+        count,
+        workloads: Vec::new(),
+    };
     let expansion = expand::expand(objects, &nodes);
-    for pod in objects.values().filter_map(as_pod).filter(|pod| is_workload(pod)) {
+    for pod in objects
+        .values()
+        .filter_map(as_pod)
+        .filter(|pod| is_workload(pod))
+    {
         planner.add_pod(pod, expansion.owners.get(&pod_key(pod)));
     }
     for made in &expansion.made {
         if is_workload(&made.pod) {
-            planner.add_pod(&made.pod, made.pod.metadata.annotations.get(OWNER_ANNOTATION));
+            planner.add_pod(
+                &made.pod,
+                made.pod.metadata.annotations.get(OWNER_ANNOTATION),
+            );
         }
     }
     for endpoint in objects.values().filter_map(as_endpoint) {
@@ -117,7 +137,12 @@ pub fn make(folder: &Folder, manifests: Manifests, count: usize) -> anyhow::Resu
     if workloads.is_empty() {
         notes.push("there are no workloads in the manifests".to_owned());
     }
-    Ok(Plan { hosts, workloads, objects: entries, notes })
+    Ok(Plan {
+        hosts,
+        workloads,
+        objects: entries,
+        notes,
+    })
 }
 
 /// The cluster's hosts first; machines outside it last.
@@ -126,10 +151,16 @@ fn hosts(
     objects: &BTreeMap<ObjectKey, Object>,
     count: usize,
 ) -> anyhow::Result<Vec<Host>> {
-    let mut names: Vec<(String, bool)> =
-        (1..=count).map(|number| (format!("host-{number}"), false)).collect();
-    let of_pods = objects.values().filter_map(as_pod).filter(|pod| is_workload(pod));
-    let of_pods = of_pods.filter_map(|pod| pod.node.clone()).map(|name| (name, false));
+    let mut names: Vec<(String, bool)> = (1..=count)
+        .map(|number| (format!("host-{number}"), false))
+        .collect();
+    let of_pods = objects
+        .values()
+        .filter_map(as_pod)
+        .filter(|pod| is_workload(pod));
+    let of_pods = of_pods
+        .filter_map(|pod| pod.node.clone())
+        .map(|name| (name, false));
     let of_endpoints = objects
         .values()
         .filter_map(as_endpoint)
@@ -170,7 +201,11 @@ struct Planner<'a> {
 
 impl Planner<'_> {
     fn add_pod(&mut self, pod: &Pod, owner: Option<&Arc<str>>) {
-        let host = pod.node.as_deref().filter(|name| !name.is_empty()).map(str::to_owned);
+        let host = pod
+            .node
+            .as_deref()
+            .filter(|name| !name.is_empty())
+            .map(str::to_owned);
         let host = host.unwrap_or_else(|| {
             self.next += 1;
             format!("host-{}", (self.next - 1) % self.count + 1)
@@ -181,7 +216,7 @@ impl Planner<'_> {
         let is_written_by_hand = self.values.contains_key(&key);
         let mut value = match self.values.get(&key) {
             Some(value) => cleaned(value),
-            None => self.from_template(pod, controller.as_ref()),
+            None => self.make_from_template(pod, controller.as_ref()),
         };
         value["metadata"]["namespace"] = json!(key.namespace);
         value["spec"]["nodeName"] = json!(host);
@@ -191,11 +226,24 @@ impl Planner<'_> {
             let wanted = json!(pod.addresses).to_string();
             value["metadata"]["annotations"][WANTED_ADDRESSES] = json!(wanted);
         }
-        let workload = self.workload(WorkloadKind::Pod, &key, host, pod.ports.iter().map(|p| p.port));
+        let workload = self.workload(
+            WorkloadKind::Pod,
+            &key,
+            host,
+            pod.ports.iter().map(|p| p.port),
+        );
         self.workloads.push(Planned {
-            workload: Workload { owner: owner.map(ToString::to_string), ..workload },
+            workload: Workload {
+                owner: owner.map(ToString::to_string),
+                ..workload
+            },
             containers: containers(&value),
-            entry: Entry { kind: Kind::Pod, value, status: None, is_written_by_hand },
+            entry: Entry {
+                kind: Kind::Pod,
+                value,
+                status: None,
+                is_written_by_hand,
+            },
             has_own_addresses,
             controller,
         });
@@ -237,7 +285,11 @@ impl Planner<'_> {
     ) -> Workload {
         let namespace = key.namespace.as_deref().unwrap_or("default").to_owned();
         // Names of namespaces hold no dot, so that this is one name for one workload.
-        let suffix = if kind == WorkloadKind::Pod { "" } else { ".wep" };
+        let suffix = if kind == WorkloadKind::Pod {
+            ""
+        } else {
+            ".wep"
+        };
         let id = short(&format!("{namespace}.{}{suffix}", key.name), LONGEST_NAME);
         let ports: BTreeSet<u16> = ports.filter(|port| *port > 0).collect();
         Workload {
@@ -254,7 +306,7 @@ impl Planner<'_> {
     }
 
     /// The pod as its controller would make it.
-    fn from_template(&self, pod: &Pod, controller: Option<&ObjectKey>) -> Value {
+    fn make_from_template(&self, pod: &Pod, controller: Option<&ObjectKey>) -> Value {
         let template = controller
             .and_then(|key| self.values.get(key))
             .map_or(&Value::Null, |value| &value["spec"]["template"]);
@@ -326,7 +378,11 @@ fn key_of(workload: &Workload) -> ObjectKey {
 /// `deploy/web` as the key of the controller.
 fn controller_key(owner: &str, namespace: Option<&Arc<str>>) -> Option<ObjectKey> {
     let (kind, name) = owner.split_once('/')?;
-    Some(ObjectKey { kind: Kind::parse(kind)?, namespace: namespace.cloned(), name: name.into() })
+    Some(ObjectKey {
+        kind: Kind::parse(kind)?,
+        namespace: namespace.cloned(),
+        name: name.into(),
+    })
 }
 
 /// An object of a manifest; a status that it has there is kept where nobody here makes another.
@@ -353,7 +409,12 @@ fn assumed(key: &ObjectKey) -> Entry {
         metadata.insert("namespace".to_owned(), json!(namespace));
     }
     let value = json!({ "apiVersion": "v1", "kind": key.kind.info().name, "metadata": metadata });
-    Entry { kind: key.kind, value, status: None, is_written_by_hand: false }
+    Entry {
+        kind: key.kind,
+        value,
+        status: None,
+        is_written_by_hand: false,
+    }
 }
 
 /// Without what a server adds.
@@ -366,7 +427,10 @@ fn cleaned(value: &Value) -> Value {
         for field in SERVER_FIELDS {
             metadata.remove(field);
         }
-        if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
+        if let Some(annotations) = metadata
+            .get_mut("annotations")
+            .and_then(Value::as_object_mut)
+        {
             for annotation in GIVEN_ADDRESSES {
                 annotations.remove(annotation);
             }
@@ -378,7 +442,11 @@ fn cleaned(value: &Value) -> Value {
 fn containers(pod: &Value) -> Vec<(String, String)> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let containers = pod["spec"]["containers"].as_array();
-    containers.into_iter().flatten().map(|x| (text(&x["name"]), text(&x["image"]))).collect()
+    containers
+        .into_iter()
+        .flatten()
+        .map(|x| (text(&x["name"]), text(&x["image"])))
+        .collect()
 }
 
 fn default_pools() -> [Entry; 2] {
@@ -430,7 +498,12 @@ fn add_nodes(entries: &mut Vec<Entry>, hosts: &[Host]) {
             },
         });
         let status = Some(status);
-        entries.push(Entry { kind: Kind::Node, value, status, is_written_by_hand: false });
+        entries.push(Entry {
+            kind: Kind::Node,
+            value,
+            status,
+            is_written_by_hand: false,
+        });
     }
 }
 

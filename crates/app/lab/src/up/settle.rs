@@ -47,14 +47,19 @@ pub async fn everyone_knows_everyone(
     lab: &Lab,
     patience: Duration,
 ) -> anyhow::Result<()> {
-    let addresses: Vec<IpAddr> =
-        lab.workloads.iter().flat_map(|workload| workload.addresses.iter().copied()).collect();
+    let addresses: Vec<IpAddr> = lab
+        .workloads
+        .iter()
+        .flat_map(|workload| workload.addresses.iter().copied())
+        .collect();
     for host in &lab.hosts {
         let socket = folder.agent_socket(&host.name);
         let addresses = &addresses;
         wait(folder, lab, host, patience, || async {
             let answer = ask(&socket, &json!({"op": "unknown", "addresses": addresses})).await?;
-            let unknown = answer["unknown"].as_array().context("the list of what is unknown")?;
+            let unknown = answer["unknown"]
+                .as_array()
+                .context("the list of what is unknown")?;
             anyhow::ensure!(unknown.is_empty(), "it does not know {}", answer["unknown"]);
             Ok(())
         })
@@ -82,7 +87,11 @@ async fn wait<F: Future<Output = anyhow::Result<()>>>(
         if ended || Instant::now() > deadline {
             let log = folder.log(&role);
             let text = std::fs::read_to_string(&log).unwrap_or_default();
-            let error = if ended { anyhow::anyhow!("it ended") } else { error };
+            let error = if ended {
+                anyhow::anyhow!("it ended")
+            } else {
+                error
+            };
             let log = format!("{role}; the end of its log:\n{}", process::tail(&text));
             return Err(error.context(log));
         }
@@ -99,7 +108,9 @@ async fn ask(socket: &Path, question: &Value) -> anyhow::Result<Value> {
         BufReader::new(stream).read_line(&mut line).await?;
         anyhow::Ok(serde_json::from_str::<Value>(&line)?)
     };
-    let mut answer = tokio::time::timeout(ANSWER, exchange).await.context("no answer")??;
+    let mut answer = tokio::time::timeout(ANSWER, exchange)
+        .await
+        .context("no answer")??;
     anyhow::ensure!(answer["ok"] == json!(true), "{}", answer["error"]);
     Ok(answer["result"].take())
 }

@@ -22,14 +22,22 @@ fn of_object(object: &Object) -> Vec<IpNet> {
         Object::Node(node) => hosts(&node.addresses),
         Object::WorkloadEndpoint(endpoint) => hosts(&endpoint.addresses),
         Object::NetworkSet(set) | Object::GlobalNetworkSet(set) => set.nets.clone(),
-        Object::NetworkPolicy(NetworkPolicy { ingress, egress, .. }) => {
-            ingress.iter().chain(egress).flat_map(of_kube_rule).collect()
-        }
-        Object::CalicoNetworkPolicy(CalicoPolicy { ingress, egress, .. })
-        | Object::GlobalNetworkPolicy(CalicoPolicy { ingress, egress, .. })
-        | Object::Profile(Profile { ingress, egress, .. }) => {
-            ingress.iter().chain(egress).flat_map(of_rule).collect()
-        }
+        Object::NetworkPolicy(NetworkPolicy {
+            ingress, egress, ..
+        }) => ingress
+            .iter()
+            .chain(egress)
+            .flat_map(of_kube_rule)
+            .collect(),
+        Object::CalicoNetworkPolicy(CalicoPolicy {
+            ingress, egress, ..
+        })
+        | Object::GlobalNetworkPolicy(CalicoPolicy {
+            ingress, egress, ..
+        })
+        | Object::Profile(Profile {
+            ingress, egress, ..
+        }) => ingress.iter().chain(egress).flat_map(of_rule).collect(),
         _ => Vec::new(),
     }
 }

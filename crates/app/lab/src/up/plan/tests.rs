@@ -11,7 +11,8 @@ fn folder() -> Folder {
 fn plan(text: &str, hosts: usize) -> Plan {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    let file = std::env::temp_dir().join(format!("ocicat-plan-{}-{count}.yaml", std::process::id()));
+    let file =
+        std::env::temp_dir().join(format!("ocicat-plan-{}-{count}.yaml", std::process::id()));
     std::fs::write(&file, text).unwrap();
     let loaded = manifests::load(std::slice::from_ref(&file));
     std::fs::remove_file(&file).unwrap();
@@ -19,7 +20,10 @@ fn plan(text: &str, hosts: usize) -> Plan {
 }
 
 fn names(plan: &Plan) -> Vec<String> {
-    plan.workloads.iter().map(|x| format!("{} on {}", x.workload.full_name(), x.workload.host)).collect()
+    plan.workloads
+        .iter()
+        .map(|x| format!("{} on {}", x.workload.full_name(), x.workload.host))
+        .collect()
 }
 
 #[test]
@@ -28,10 +32,17 @@ fn the_shop_is_planned_without_a_word_of_complaint() {
     let plan = make(&folder(), manifests::load(&[shop]).unwrap(), 3).unwrap();
     assert_eq!(plan.notes, Vec::<String>::new());
     assert_eq!(plan.workloads.len(), 20);
-    let hosts: Vec<(&str, bool)> =
-        plan.hosts.iter().map(|host| (host.name.as_str(), host.outside)).collect();
-    let expected =
-        [("host-1", false), ("host-2", false), ("host-3", false), ("office", true)];
+    let hosts: Vec<(&str, bool)> = plan
+        .hosts
+        .iter()
+        .map(|host| (host.name.as_str(), host.outside))
+        .collect();
+    let expected = [
+        ("host-1", false),
+        ("host-2", false),
+        ("host-3", false),
+        ("office", true),
+    ];
     assert_eq!(hosts, expected);
     let collectors: BTreeSet<&str> = plan
         .workloads
@@ -39,7 +50,11 @@ fn the_shop_is_planned_without_a_word_of_complaint() {
         .filter(|x| x.workload.owner.as_deref() == Some("ds/log-collector"))
         .map(|x| x.workload.host.as_str())
         .collect();
-    assert_eq!(collectors.len(), 3, "one on each host of the cluster, none outside");
+    assert_eq!(
+        collectors.len(),
+        3,
+        "one on each host of the cluster, none outside"
+    );
 }
 
 #[test]
@@ -67,7 +82,10 @@ spec:
     assert_eq!(web.containers, [("nginx".to_owned(), "nginx:1".to_owned())]);
     let kinds: Vec<Kind> = plan.objects.iter().map(|entry| entry.kind).collect();
     assert!(kinds.contains(&Kind::Namespace), "assumed: {kinds:?}");
-    assert_eq!(kinds.iter().filter(|kind| **kind == Kind::IpPool).count(), 2);
+    assert_eq!(
+        kinds.iter().filter(|kind| **kind == Kind::IpPool).count(),
+        2
+    );
 }
 
 #[test]
@@ -99,11 +117,22 @@ spec: {node: node-z, orchestrator: k8s, pod: a, endpoint: eth0, ipNetworks: [10.
     );
     assert_eq!(names(&plan), ["default/a on node-a"]);
     let pod = &plan.workloads[0].entry.value;
-    assert_eq!(pod["metadata"]["annotations"], json!({ WANTED_ADDRESSES: r#"["10.9.0.9"]"# }));
+    assert_eq!(
+        pod["metadata"]["annotations"],
+        json!({ WANTED_ADDRESSES: r#"["10.9.0.9"]"# })
+    );
     assert!(pod["metadata"].get("resourceVersion").is_none() && pod.get("status").is_none());
     let hosts: Vec<&str> = plan.hosts.iter().map(|host| host.name.as_str()).collect();
     assert_eq!(hosts, ["host-1", "node-a"]);
-    let done = plan.objects.iter().find(|x| x.value["metadata"]["name"] == "done").unwrap();
+    let done = plan
+        .objects
+        .iter()
+        .find(|x| x.value["metadata"]["name"] == "done")
+        .unwrap();
     assert_eq!(done.status.as_ref().unwrap()["phase"], "Succeeded");
-    assert!(plan.objects.iter().any(|x| x.kind == Kind::WorkloadEndpoint));
+    assert!(
+        plan.objects
+            .iter()
+            .any(|x| x.kind == Kind::WorkloadEndpoint)
+    );
 }
