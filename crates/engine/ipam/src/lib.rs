@@ -79,13 +79,14 @@ pub struct Plan {
 pub enum AssignError {
     /// No enabled pool of this family exists.
     NoPool(Family),
-    /// Every block of every pool is taken, and this node's are full.
+    /// Every address of every pool is taken.
     Exhausted(Family),
     /// Another handle holds the address.
     Taken { address: IpAddr, holder: Arc<str> },
 }
 
-/// Plans one address of a family: first from the node's own blocks, then from a new block.
+/// Plans one address of a family: first from the node's own blocks, then from a new block, and
+/// last from any block of the pools, because a small pool has fewer blocks than there are nodes.
 ///
 /// # Errors
 /// [`AssignError::NoPool`] and [`AssignError::Exhausted`].
@@ -106,6 +107,11 @@ pub fn assign(snapshot: &Snapshot, request: &Request<'_>) -> Result<Plan, Assign
     rested
         .or_else(|| new_block(snapshot, request, &pools))
         .or_else(|| own().find_map(|block| take_free(block, request, &BTreeSet::new())))
+        .or_else(|| {
+            let any = || blocks_of(snapshot, &pools);
+            let rested = any().find_map(|block| take_free(block, request, request.resting));
+            rested.or_else(|| any().find_map(|block| take_free(block, request, &BTreeSet::new())))
+        })
         .ok_or(AssignError::Exhausted(request.family))
 }
 
@@ -177,10 +183,15 @@ fn own_blocks<'a>(
     node: &'a str,
     pools: &'a [&IpPool],
 ) -> impl Iterator<Item = &'a IpamBlock> {
-    snapshot.blocks.iter().filter(move |block| {
-        block.node.as_deref() == Some(node)
-            && pools.iter().any(|pool| pool.cidr.contains(&block.cidr))
-    })
+    blocks_of(snapshot, pools).filter(move |block| block.node.as_deref() == Some(node))
+}
+
+fn blocks_of<'a>(
+    snapshot: &'a Snapshot,
+    pools: &'a [&IpPool],
+) -> impl Iterator<Item = &'a IpamBlock> {
+    let in_pools = |block: &&IpamBlock| pools.iter().any(|pool| pool.cidr.contains(&block.cidr));
+    snapshot.blocks.iter().filter(in_pools)
 }
 
 fn take_free(
@@ -282,14 +293,17 @@ mod tests {
     }
 
     #[test]
-    fn nodes_take_blocks_of_their_own_until_the_pool_is_empty() {
+    fn nodes_take_blocks_of_their_own_and_borrow_when_there_is_none() {
         let mut world = snapshot();
         assert_eq!(ask(&mut world, "a", "h0").unwrap(), "10.0.0.0");
         assert_eq!(ask(&mut world, "b", "h1").unwrap(), "10.0.0.4");
         for (handle, address) in [("h2", "10.0.0.1"), ("h3", "10.0.0.2"), ("h4", "10.0.0.3")] {
             assert_eq!(ask(&mut world, "a", handle).unwrap(), address);
         }
-        assert_eq!(ask(&mut world, "a", "h5"), Err(AssignError::Exhausted(Family::Ipv4)));
+        for (handle, address) in [("h5", "10.0.0.5"), ("h6", "10.0.0.6"), ("h7", "10.0.0.7")] {
+            assert_eq!(ask(&mut world, "a", handle).unwrap(), address);
+        }
+        assert_eq!(ask(&mut world, "a", "h8"), Err(AssignError::Exhausted(Family::Ipv4)));
     }
 
     #[test]
