@@ -27,8 +27,8 @@ pub const BURST: usize = 1_000;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Changed {
     pub samples: Vec<Sample>,
-    /// How many changes of the tables a change led to, by work, of the last sample.
-    pub deltas: BTreeMap<String, usize>,
+    /// How many changes of the tables each change led to, by work.
+    pub deltas: BTreeMap<String, Vec<u64>>,
     /// `VmHWM` in kB with the compiler and the program for the kernel.
     pub peak_kb: u64,
 }
@@ -38,7 +38,7 @@ struct Bench {
     engine: Engine,
     kernel: Kernel,
     meter: Meter,
-    deltas: BTreeMap<String, usize>,
+    deltas: BTreeMap<String, Vec<u64>>,
     /// Policies by namespace and name, as they were written.
     policies: BTreeMap<(String, String), Value>,
 }
@@ -192,7 +192,7 @@ impl Bench {
             }
             anyhow::Ok(engine.commit())
         })?;
-        self.deltas.insert(work.to_owned(), commit.delta.len());
+        self.deltas.entry(work.to_owned()).or_default().push(commit.delta.len() as u64);
         Ok(commit.delta)
     }
 
@@ -202,7 +202,7 @@ impl Bench {
             engine.remove(key);
             engine.commit()
         });
-        self.deltas.insert(work.to_owned(), commit.delta.len());
+        self.deltas.entry(work.to_owned()).or_default().push(commit.delta.len() as u64);
         commit.delta
     }
 

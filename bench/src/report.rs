@@ -192,9 +192,10 @@ impl Report {
             median(resident) * 1024 / 1_000_000,
             self.changed.peak_kb * 1024 / 1_000_000,
         )?;
-        writeln!(out, "| change | changes of the tables |\n|---|---:|")?;
-        for (work, count) in &self.changed.deltas {
-            writeln!(out, "| {work} | {count} |")?;
+        writeln!(out, "| change | changes of the tables, median | most |\n|---|---:|---:|")?;
+        for (work, counts) in &self.changed.deltas {
+            let most = counts.iter().max().copied().unwrap_or(0);
+            writeln!(out, "| {work} | {} | {most} |", median(counts.clone()))?;
         }
         Ok(())
     }

@@ -14,7 +14,7 @@ use crate::slab::{BlockId, PolicyId, QuestionId, Slab, StackIndex};
 use crate::source::Interner;
 
 /// True, false, or not to be known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Truth {
     No,
     Unknown,
@@ -143,6 +143,16 @@ impl Far {
         self.truth(false, |_| false) == Truth::Yes
     }
 
+    /// A question that every claimed address which matches answers with yes.
+    pub(crate) fn gate(&self) -> Option<QuestionId> {
+        match self {
+            Self::All(terms) => terms.iter().find(|term| term.sense == Sense::Positive),
+            Self::Any(terms) => terms.first().filter(|_| terms.len() == 1),
+            Self::Always => None,
+        }
+        .map(|term| term.question)
+    }
+
     fn terms(&self) -> &[Term] {
         match self {
             Self::Always => &[],
@@ -162,8 +172,10 @@ impl Asked {
             Far::Always => {}
             Far::Any(terms) => terms.iter().for_each(|t| found.extend(listed(t.question))),
             Far::All(terms) => {
-                let narrowest =
-                    terms.iter().filter(positive).min_by_key(|term| listed(term.question).len());
+                let narrowest = terms
+                    .iter()
+                    .filter(positive)
+                    .min_by_key(|term| listed(term.question).len());
                 match narrowest {
                     Some(term) => found.extend(listed(term.question)),
                     None => terms.iter().for_each(|t| found.extend(listed(t.question))),
@@ -171,7 +183,9 @@ impl Asked {
             }
         }
         if self.far.base() {
-            self.ports.iter().for_each(|(.., question)| found.extend(listed(*question)));
+            self.ports
+                .iter()
+                .for_each(|(.., question)| found.extend(listed(*question)));
         }
         found.sort_unstable();
         found.dedup();
@@ -180,7 +194,11 @@ impl Asked {
 
     /// Which classes may see the difference if the rule were not there.
     pub(crate) fn reach(&self, questions: &Questions) -> Reach {
-        if self.far.base() { Reach::All } else { Reach::Classes(self.deviating(questions)) }
+        if self.far.base() {
+            Reach::All
+        } else {
+            Reach::Classes(self.deviating(questions))
+        }
     }
 
     fn questions(&self) -> impl Iterator<Item = QuestionId> + '_ {
@@ -195,8 +213,13 @@ impl Asked {
         name: Name,
         protocol: u8,
     ) -> impl Iterator<Item = u16> + 'a {
-        let asked = self.ports.iter().find(|(n, p, _)| (*n, *p) == (name, protocol));
-        asked.into_iter().flat_map(|(.., question)| signature.ports(*question))
+        let asked = self
+            .ports
+            .iter()
+            .find(|(n, p, _)| (*n, *p) == (name, protocol));
+        asked
+            .into_iter()
+            .flat_map(|(.., question)| signature.ports(*question))
     }
 }
 
@@ -204,13 +227,20 @@ impl Body {
     /// Which classes may see the difference between two bodies of one block.
     pub(crate) fn reach_of_change(old: &Self, new: &Self, questions: &Questions) -> Reach {
         if old.kind != BodyKind::Rules || new.kind != BodyKind::Rules {
-            return if old.kind == new.kind { Reach::Classes(Vec::new()) } else { Reach::All };
+            return if old.kind == new.kind {
+                Reach::Classes(Vec::new())
+            } else {
+                Reach::All
+            };
         }
         let mut reach = Reach::Classes(Vec::new());
         for index in 0..old.rules.len().max(new.rules.len()) {
             let (before, after) = (old.rules.get(index), new.rules.get(index));
             if before != after {
-                for asked in [old.asked.get(index), new.asked.get(index)].into_iter().flatten() {
+                for asked in [old.asked.get(index), new.asked.get(index)]
+                    .into_iter()
+                    .flatten()
+                {
                     reach.add(asked.reach(questions));
                 }
             }
@@ -224,7 +254,9 @@ impl Body {
             return Reach::All;
         }
         let mut reach = Reach::Classes(Vec::new());
-        self.asked.iter().for_each(|asked| reach.add(asked.reach(questions)));
+        self.asked
+            .iter()
+            .for_each(|asked| reach.add(asked.reach(questions)));
         reach
     }
 
@@ -279,30 +311,47 @@ impl Blocks {
         rules: Arc<[Rule]>,
     ) {
         let direction = self.items[id].direction;
-        let asked = rules.iter().map(|rule| ask(rule, direction, id, interner, questions));
+        let asked = rules
+            .iter()
+            .map(|rule| ask(rule, direction, id, interner, questions));
         let asked = asked.collect();
-        let near_rules = (0u32..).zip(rules.iter()).filter(|(_, rule)| rule.near != Side::Always);
+        let near_rules = (0u32..)
+            .zip(rules.iter())
+            .filter(|(_, rule)| rule.near != Side::Always);
         let near_rules = near_rules.map(|(index, _)| index).collect();
         let services = rules.iter().flat_map(|rule| &rule.services);
         let near_ports = named_ports(services, |service| service.near_ports(direction)).into();
-        let body = Arc::new(Body { kind, rules, asked, near_rules, near_ports });
+        let body = Arc::new(Body {
+            kind,
+            rules,
+            asked,
+            near_rules,
+            near_ports,
+        });
         let old = std::mem::replace(&mut self.items[id].body, body);
-        old.questions().for_each(|question| questions.release(question, id));
+        old.questions()
+            .for_each(|question| questions.release(question, id));
         self.changed.entry(id).or_insert(old);
     }
 
     /// The block stays until the end of the commit, because stacks may still hold it.
     pub(crate) fn remove(&mut self, questions: &mut Questions, id: BlockId) {
         let block = &self.items[id];
-        block.body.questions().for_each(|question| questions.release(question, id));
+        block
+            .body
+            .questions()
+            .for_each(|question| questions.release(question, id));
         if let BlockSource::Profile(name) = block.source {
-            self.profiles.remove(&(name, crate::policy::side(block.direction)));
+            self.profiles
+                .remove(&(name, crate::policy::side(block.direction)));
         }
         self.gone.push(id);
     }
 
     pub(crate) fn profile(&self, name: Name, direction: Direction) -> Option<BlockId> {
-        self.profiles.get(&(name, crate::policy::side(direction))).copied()
+        self.profiles
+            .get(&(name, crate::policy::side(direction)))
+            .copied()
     }
 
     /// One more local identity names the profile. True: the block is new and has no body yet.
@@ -338,7 +387,9 @@ impl Blocks {
         name: Name,
         direction: Direction,
     ) {
-        let Some(id) = self.profile(name, direction) else { return };
+        let Some(id) = self.profile(name, direction) else {
+            return;
+        };
         let block = &mut self.items[id];
         block.holds -= 1;
         if block.holds == 0 {
@@ -350,7 +401,11 @@ impl Blocks {
     pub(crate) fn collect(&mut self, interner: &mut Interner) {
         self.changed.clear();
         for id in std::mem::take(&mut self.gone) {
-            if let Some(Block { source: BlockSource::Profile(name), .. }) = self.items.remove(id) {
+            if let Some(Block {
+                source: BlockSource::Profile(name),
+                ..
+            }) = self.items.remove(id)
+            {
                 interner.names.release(name);
             }
         }
@@ -373,15 +428,28 @@ fn ask(
     };
     let far = match &rule.far {
         Side::Always => Far::Always,
-        Side::All(tests) => Far::All(tests.iter().map(|(test, sense)| term(test, *sense)).collect()),
-        Side::Any(tests) => Far::Any(tests.iter().map(|test| term(test, Sense::Positive)).collect()),
+        Side::All(tests) => Far::All(
+            tests
+                .iter()
+                .map(|(test, sense)| term(test, *sense))
+                .collect(),
+        ),
+        Side::Any(tests) => Far::Any(
+            tests
+                .iter()
+                .map(|test| term(test, Sense::Positive))
+                .collect(),
+        ),
     };
     let named = named_ports(&rule.services, |service| service.far_ports(direction));
     let ports = named.into_iter().map(|(name, protocol)| {
         let key = QuestionKey::NamedPort(name, protocol);
         (name, protocol, questions.acquire(interner, key, user))
     });
-    Asked { far, ports: ports.collect() }
+    Asked {
+        far,
+        ports: ports.collect(),
+    }
 }
 
 /// The names among some ports of each service, with the protocol; sorted, without repeats.

@@ -74,15 +74,20 @@ pub(crate) struct ClassChanges {
 impl ClassChanges {
     /// Classes that are new, and in which class their first members were before.
     pub(crate) fn new_with_origin(&self) -> impl Iterator<Item = (ClassId, ClassId)> + '_ {
-        self.changed.iter().filter_map(|changed| match changed.origin {
-            Origin::Class(origin) => Some((changed.class, origin)),
-            Origin::Itself | Origin::None => None,
-        })
+        self.changed
+            .iter()
+            .filter_map(|changed| match changed.origin {
+                Origin::Class(origin) => Some((changed.class, origin)),
+                Origin::Itself | Origin::None => None,
+            })
     }
 
     /// Classes that are new, sorted.
     pub(crate) fn new_classes(&self) -> impl Iterator<Item = (ClassId, Origin)> + '_ {
-        let new = self.changed.iter().filter(|changed| changed.origin != Origin::Itself);
+        let new = self
+            .changed
+            .iter()
+            .filter(|changed| changed.origin != Origin::Itself);
         new.map(|changed| (changed.class, changed.origin))
     }
 }
@@ -101,7 +106,10 @@ impl Difference {
         }
         let only = |x: &Signature, y: &Signature| -> Vec<QuestionId> {
             let answers = x.answers.iter();
-            answers.filter(|a| y.answers.binary_search(a).is_err()).map(|(q, _)| *q).collect()
+            answers
+                .filter(|a| y.answers.binary_search(a).is_err())
+                .map(|(q, _)| *q)
+                .collect()
         };
         let mut questions = only(a, b);
         questions.extend(only(b, a));
@@ -153,8 +161,10 @@ impl Classes {
             }
         }
         let renames = self.renames(space, &touched, &groups);
-        let before: FxHashMap<ClassId, Arc<Signature>> =
-            touched.keys().map(|id| (*id, self.items[id].signature.clone())).collect();
+        let before: FxHashMap<ClassId, Arc<Signature>> = touched
+            .keys()
+            .map(|id| (*id, self.items[id].signature.clone()))
+            .collect();
         for (class, group) in renames {
             groups[group].taken = true;
             let mut displaced = self.rename(class, &groups[group], questions, &mut changes);
@@ -167,12 +177,18 @@ impl Classes {
             self.place(group, space, questions, &before, &mut changes);
         }
         for class in touched.into_keys() {
-            if self.items.get(&class).is_some_and(|item| item.kinds.is_empty()) {
+            if self
+                .items
+                .get(&class)
+                .is_some_and(|item| item.kinds.is_empty())
+            {
                 self.remove(class, questions);
                 changes.dead.push(class);
             }
         }
-        changes.changed.sort_unstable_by_key(|changed| changed.class);
+        changes
+            .changed
+            .sort_unstable_by_key(|changed| changed.class);
         changes
     }
 
@@ -185,15 +201,22 @@ impl Classes {
         dead: &[QuestionId],
     ) -> ClassChanges {
         let mut changes = ClassChanges::default();
-        let listed = dead.iter().flat_map(|question| &questions.items[*question].classes);
+        let listed = dead
+            .iter()
+            .flat_map(|question| &questions.items[*question].classes);
         let affected: BTreeSet<ClassId> = listed.copied().collect();
         let mut order: Vec<Arc<Signature>> = Vec::new();
         let mut groups: FxHashMap<Arc<Signature>, Vec<ClassId>> = FxHashMap::default();
         for id in &affected {
             let old = self.items[id].signature.clone();
-            let kept = old.answers.iter().filter(|(q, _)| dead.binary_search(q).is_err());
-            let signature =
-                Arc::new(Signature { unclaimed: old.unclaimed, answers: kept.copied().collect() });
+            let kept = old
+                .answers
+                .iter()
+                .filter(|(q, _)| dead.binary_search(q).is_err());
+            let signature = Arc::new(Signature {
+                unclaimed: old.unclaimed,
+                answers: kept.copied().collect(),
+            });
             self.numbers.remove(&old);
             unlist(questions, *id, &old);
             let group = groups.entry(signature.clone()).or_insert_with(|| {
@@ -206,8 +229,13 @@ impl Classes {
             let mut group = groups.remove(&signature).unwrap_or_default();
             group.extend(self.numbers.get(&signature));
             let weight = |id: &ClassId| -> usize {
-                let kinds = self.items[id].kinds.iter().map(|kind| &space.kind_items[*kind]);
-                kinds.map(|kind| kind.members.len() + usize::from(kind.of_region)).sum()
+                let kinds = self.items[id]
+                    .kinds
+                    .iter()
+                    .map(|kind| &space.kind_items[*kind]);
+                kinds
+                    .map(|kind| kind.members.len() + usize::from(kind.of_region))
+                    .sum()
             };
             let heaviest = group.iter().copied().rev().max_by_key(weight);
             let Some(winner) = heaviest else { continue };
@@ -219,7 +247,11 @@ impl Classes {
                     unlist(questions, loser, &class.signature);
                     self.unclaimed.retain(|other| *other != loser);
                     changes.moved.extend(class.kinds.iter().copied());
-                    self.items.get_mut(&winner).expect("in the group").kinds.extend(class.kinds);
+                    self.items
+                        .get_mut(&winner)
+                        .expect("in the group")
+                        .kinds
+                        .extend(class.kinds);
                 }
                 changes.dead.push(loser);
             }
@@ -239,12 +271,15 @@ impl Classes {
         let mut numbers: FxHashMap<Arc<Signature>, usize> = FxHashMap::default();
         let mut groups: Vec<Group> = Vec::new();
         for id in dirty {
-            let Some(kind) = space.kind_items.get_mut(id) else { continue };
+            let Some(kind) = space.kind_items.get_mut(id) else {
+                continue;
+            };
             kind.dirty = false;
             let kind = &space.kind_items[id];
             let region = kind.key.region;
-            let from_region =
-                around.entry(region).or_insert_with(|| region_answers(space, identities, region));
+            let from_region = around
+                .entry(region)
+                .or_insert_with(|| region_answers(space, identities, region));
             let mut answers = from_region.clone();
             for identity in kind.key.owners.identities() {
                 answers.extend_from_slice(&identities.items[*identity].answers);
@@ -252,7 +287,10 @@ impl Classes {
             answers.sort_unstable();
             answers.dedup();
             let unclaimed = space.is_unclaimed(&kind.key);
-            let signature = Signature { unclaimed, answers: answers.into() };
+            let signature = Signature {
+                unclaimed,
+                answers: answers.into(),
+            };
             let same = |class: ClassId| *self.items[&class].signature == signature;
             if kind.class.is_some_and(same) {
                 continue;
@@ -262,7 +300,11 @@ impl Classes {
                 None => {
                     let signature = Arc::new(signature);
                     numbers.insert(signature.clone(), groups.len());
-                    groups.push(Group { signature, kinds: Vec::new(), taken: false });
+                    groups.push(Group {
+                        signature,
+                        kinds: Vec::new(),
+                        taken: false,
+                    });
                     groups.len() - 1
                 }
             };
@@ -286,7 +328,9 @@ impl Classes {
         let mut best: BTreeMap<ClassId, (usize, usize)> = BTreeMap::new();
         for (number, group) in groups.iter().enumerate() {
             let origin = |kind: &KindId| space.kind_items[*kind].class;
-            let Some(class) = origin(&group.kinds[0]) else { continue };
+            let Some(class) = origin(&group.kinds[0]) else {
+                continue;
+            };
             let all = group.kinds.iter().all(|kind| origin(kind) == Some(class));
             if !all || self.numbers.contains_key(&group.signature) {
                 continue;
@@ -299,10 +343,15 @@ impl Classes {
         }
         let stays_smaller = |class: &ClassId, total: usize| {
             let leaving = &touched[class];
-            let staying = self.items[class].kinds.iter().filter(|kind| !leaving.contains(kind));
+            let staying = self.items[class]
+                .kinds
+                .iter()
+                .filter(|kind| !leaving.contains(kind));
             staying.map(weight).sum::<usize>() < total
         };
-        let chosen = best.into_iter().filter(|(class, (total, _))| stays_smaller(class, *total));
+        let chosen = best
+            .into_iter()
+            .filter(|(class, (total, _))| stays_smaller(class, *total));
         chosen.map(|(class, (_, number))| (class, number)).collect()
     }
 
@@ -365,10 +414,20 @@ impl Classes {
                     (Some(origin), Difference::Questions(_)) => Origin::Class(origin),
                     _ => Origin::None,
                 };
-                changes.changed.push(Changed { class, origin, difference });
+                changes.changed.push(Changed {
+                    class,
+                    origin,
+                    difference,
+                });
                 list(questions, class, &signature);
                 self.numbers.insert(signature.clone(), class);
-                self.items.insert(class, Class { signature, kinds: FxHashSet::default() });
+                self.items.insert(
+                    class,
+                    Class {
+                        signature,
+                        kinds: FxHashSet::default(),
+                    },
+                );
                 self.note_unclaimed(class);
                 class
             }
@@ -378,11 +437,19 @@ impl Classes {
             if kind.class == Some(target) {
                 continue;
             }
-            if let Some(old) = kind.class.replace(target).and_then(|old| self.items.get_mut(&old)) {
+            if let Some(old) = kind
+                .class
+                .replace(target)
+                .and_then(|old| self.items.get_mut(&old))
+            {
                 old.kinds.remove(id);
             }
             changes.moved.push(*id);
-            self.items.get_mut(&target).expect("found or founded above").kinds.insert(*id);
+            self.items
+                .get_mut(&target)
+                .expect("found or founded above")
+                .kinds
+                .insert(*id);
         }
     }
 
@@ -413,15 +480,25 @@ impl Classes {
     }
 
     pub(crate) fn kinds(&self, id: ClassId) -> impl Iterator<Item = KindId> + '_ {
-        self.items.get(&id).into_iter().flat_map(|class| class.kinds.iter().copied())
+        self.items
+            .get(&id)
+            .into_iter()
+            .flat_map(|class| class.kinds.iter().copied())
     }
 }
 
 /// Adds kinds to the group of their signature, which may have to be made.
 fn join(groups: &mut Vec<Group>, signature: Arc<Signature>, kinds: Vec<KindId>) {
-    match groups.iter_mut().find(|group| !group.taken && group.signature == signature) {
+    match groups
+        .iter_mut()
+        .find(|group| !group.taken && group.signature == signature)
+    {
         Some(group) => group.kinds.extend(kinds),
-        None => groups.push(Group { signature, kinds, taken: false }),
+        None => groups.push(Group {
+            signature,
+            kinds,
+            taken: false,
+        }),
     }
 }
 

@@ -47,7 +47,13 @@ impl Commit {
     pub fn steps(&self) -> [&[Change]; 5] {
         let [b, c, d, e] = self.barriers;
         let delta = &self.delta;
-        [&delta[..b], &delta[b..c], &delta[c..d], &delta[d..e], &delta[e..]]
+        [
+            &delta[..b],
+            &delta[b..c],
+            &delta[c..d],
+            &delta[d..e],
+            &delta[e..],
+        ]
     }
 }
 
@@ -78,9 +84,13 @@ impl Engine {
         // Rows that nobody came to hold are not told of; the others may still be in use.
         steps.dead_rows = self.rows.take_dead(&mut self.outcomes);
         let outcomes = self.outcomes.take_fresh().into_iter();
-        steps.fresh.extend(outcomes.map(|(id, outcome)| Change::Outcome(id, Some(outcome))));
+        steps
+            .fresh
+            .extend(outcomes.map(|(id, outcome)| Change::Outcome(id, Some(outcome))));
         let rows = self.rows.take_fresh().into_iter();
-        steps.fresh.extend(rows.map(|(id, row)| Change::Row(id, Some(row))));
+        steps
+            .fresh
+            .extend(rows.map(|(id, row)| Change::Row(id, Some(row))));
         let new_stacks: FxHashSet<StackIndex> = self.stacks.fresh.iter().copied().collect();
         for index in self.stacks.fresh.clone() {
             self.tell_new_stack(&mut steps.fresh, index);
@@ -90,7 +100,9 @@ impl Engine {
         let new_classes: Vec<(ClassId, Origin)> = changes.new_classes().collect();
         let mut different = BTreeSet::new();
         for index in tables {
-            let Some(stack) = self.stacks.items.get_mut(index) else { continue };
+            let Some(stack) = self.stacks.items.get_mut(index) else {
+                continue;
+            };
             if !new_stacks.contains(&index) {
                 tell_new_classes(&mut steps.fresh, stack, &new_classes);
                 if tell_rows(&mut steps.rows, stack) {
@@ -122,14 +134,25 @@ impl Engine {
 
     /// What nothing refers to any more, and the whole.
     pub(crate) fn tell_rest(&mut self, mut steps: Steps) -> Commit {
-        steps.going.extend(self.gone_stacks.drain(..).map(Change::StackRemoved));
+        steps
+            .going
+            .extend(self.gone_stacks.drain(..).map(Change::StackRemoved));
         let mut dead_rows = std::mem::take(&mut steps.dead_rows);
         dead_rows.extend(self.rows.take_dead(&mut self.outcomes));
-        steps.going.extend(dead_rows.into_iter().map(|row| Change::Row(row, None)));
+        steps
+            .going
+            .extend(dead_rows.into_iter().map(|row| Change::Row(row, None)));
         let dead = self.outcomes.take_dead().into_iter();
-        steps.going.extend(dead.map(|outcome| Change::Outcome(outcome, None)));
+        steps
+            .going
+            .extend(dead.map(|outcome| Change::Outcome(outcome, None)));
         let (reports, removed) = self.take_reports();
-        let mut commit = Commit { delta: steps.fresh, barriers: [0; 4], reports, removed };
+        let mut commit = Commit {
+            delta: steps.fresh,
+            barriers: [0; 4],
+            reports,
+            removed,
+        };
         let later = [steps.rows, steps.joining, steps.merging, steps.going];
         for (barrier, changes) in commit.barriers.iter_mut().zip(later) {
             *barrier = commit.delta.len();
@@ -139,8 +162,12 @@ impl Engine {
     }
 
     fn tell_new_stack(&self, delta: &mut NodeDelta, index: StackIndex) {
-        let Some(stack) = self.stacks.items.get(index) else { return };
-        let Some(default_row) = stack.table.default_row else { return };
+        let Some(stack) = self.stacks.items.get(index) else {
+            return;
+        };
+        let Some(default_row) = stack.table.default_row else {
+            return;
+        };
         delta.push(Change::Stack(stack.id, stack.key.direction, default_row));
         let rows = stack.table.rows.iter();
         delta.extend(rows.map(|(class, row)| Change::StackRow(stack.id, *class, Some(*row))));
@@ -150,21 +177,29 @@ impl Engine {
         let space = &mut self.space;
         let slots = std::mem::take(&mut space.moved_slots);
         let class_of = |kinds: &crate::slab::Slab<KindId, crate::space::Kind>, kind: KindId| {
-            kinds[kind].class.expect("every kind has a class once classes are settled")
+            kinds[kind]
+                .class
+                .expect("every kind has a class once classes are settled")
         };
         let members = moved.iter().filter_map(|kind| space.kind_items.get(*kind));
-        let members: Vec<_> = members.flat_map(|kind| kind.members.iter().copied()).collect();
+        let members: Vec<_> = members
+            .flat_map(|kind| kind.members.iter().copied())
+            .collect();
         for id in slots.into_iter().chain(members) {
-            let Some(slot) = space.slots.items.get_mut(id) else { continue };
-            let Some(kind) = slot.kind else { continue };
+            let Some(slot) = space.slots.items.get_mut(id) else {
+                continue;
+            };
+            let Some(kind) = slot.kind() else { continue };
             let class = class_of(&space.kind_items, kind);
-            if slot.emitted != Some(class) {
-                slot.emitted = Some(class);
+            if slot.emitted() != Some(class) {
+                slot.set_emitted(Some(class));
                 delta.push(Change::Class(IpNet::from(slot.address), Some(class)));
             }
         }
         for id in moved {
-            let Some(kind) = space.kind_items.get(*id).filter(|kind| kind.of_region) else { continue };
+            let Some(kind) = space.kind_items.get(*id).filter(|kind| kind.of_region) else {
+                continue;
+            };
             let class = class_of(&space.kind_items, *id);
             let region = &mut space.regions.items[kind.key.region];
             if region.emitted != Some(class) {
@@ -174,7 +209,11 @@ impl Engine {
         }
         let mut vacated: Vec<IpNet> = space.vacated.drain().map(|(prefix, _)| prefix).collect();
         vacated.sort_unstable();
-        delta.extend(vacated.into_iter().map(|prefix| Change::Class(prefix, None)));
+        delta.extend(
+            vacated
+                .into_iter()
+                .map(|prefix| Change::Class(prefix, None)),
+        );
     }
 
     /// Endpoints that join a table that changes rows have to wait until it did.
@@ -182,7 +221,12 @@ impl Engine {
         let mut removed = Vec::new();
         let mut added = Vec::new();
         for entry in std::mem::take(&mut self.touched_endpoints) {
-            let Some(key) = self.endpoints.items.get(entry).map(|entry| entry.key.clone()) else {
+            let Some(key) = self
+                .endpoints
+                .items
+                .get(entry)
+                .map(|entry| entry.key.clone())
+            else {
                 continue;
             };
             let id = endpoint_id(&key);
@@ -205,8 +249,13 @@ impl Engine {
                 continue;
             }
             let joins = told.is_some_and(|told| joins_one_of(told, &policy, different));
-            self.told_endpoints.insert(id.clone(), Arc::new(policy.clone()));
-            let step = if joins { &mut steps.joining } else { &mut steps.fresh };
+            self.told_endpoints
+                .insert(id.clone(), Arc::new(policy.clone()));
+            let step = if joins {
+                &mut steps.joining
+            } else {
+                &mut steps.fresh
+            };
             step.push(Change::Endpoint(id, Some(policy)));
         }
     }
@@ -221,7 +270,9 @@ impl Engine {
             ingress: id(address.stacks[0]),
             egress: id(address.stacks[1]),
         });
-        EndpointPolicy { addresses: addresses.collect() }
+        EndpointPolicy {
+            addresses: addresses.collect(),
+        }
     }
 }
 
@@ -233,7 +284,9 @@ fn tell_new_classes(delta: &mut NodeDelta, stack: &mut Stack, new_classes: &[(Cl
     for (class, origin) in new_classes {
         let row = match origin {
             Origin::Class(_) => table.told.rows.get(class).copied().flatten(),
-            Origin::None | Origin::Itself => table.row_of(*class).filter(|row| Some(*row) != told_default),
+            Origin::None | Origin::Itself => table
+                .row_of(*class)
+                .filter(|row| Some(*row) != told_default),
         };
         table.told.rows.insert(*class, row);
         delta.extend(row.map(|row| Change::StackRow(stack.id, *class, Some(row))));
@@ -260,10 +313,17 @@ fn tell_rows(delta: &mut NodeDelta, stack: &Stack) -> bool {
 /// Whether an address of the endpoint comes to one of the stacks from another.
 fn joins_one_of(old: &EndpointPolicy, new: &EndpointPolicy, stacks: &BTreeSet<StackId>) -> bool {
     new.addresses.iter().any(|address| {
-        let before = old.addresses.iter().find(|known| known.address == address.address);
+        let before = old
+            .addresses
+            .iter()
+            .find(|known| known.address == address.address);
         let sides = |of: &LocalAddress| [of.ingress, of.egress];
-        let before = before.map(sides).map_or([None, None], |sides| sides.map(Some));
+        let before = before
+            .map(sides)
+            .map_or([None, None], |sides| sides.map(Some));
         let sides = sides(address).into_iter().zip(before);
-        sides.into_iter().any(|(now, before)| before != Some(now) && stacks.contains(&now))
+        sides
+            .into_iter()
+            .any(|(now, before)| before != Some(now) && stacks.contains(&now))
     })
 }

@@ -61,7 +61,10 @@ impl Endpoints {
         let namespace = key.namespace.as_deref().unwrap_or_default();
         let identity = (!pod.host_network && !pod.finished).then(|| {
             let account = &*pod.service_account;
-            let profiles = [format!("kns.{namespace}"), format!("ksa.{namespace}.{account}")];
+            let profiles = [
+                format!("kns.{namespace}"),
+                format!("ksa.{namespace}.{account}"),
+            ];
             let look = Look {
                 metadata: &pod.metadata,
                 namespace,
@@ -119,6 +122,7 @@ impl Endpoints {
         let id = match self.numbers.get(&key) {
             Some(&id) => id,
             None => {
+                let key = with_shared_namespace(interner, key);
                 self.touch_followers(ids, &key);
                 let entry = Entry {
                     key: key.clone(),
@@ -128,13 +132,17 @@ impl Endpoints {
                     dirty: true,
                 };
                 let id = self.items.insert(entry);
-                self.dirty.push(Before { entry: id, presence: None });
+                self.dirty.push(Before {
+                    entry: id,
+                    presence: None,
+                });
                 self.numbers.insert(key, id);
                 id
             }
         };
         let entry = &self.items[id];
-        let same = entry.identity == identity && entry.node == node && *entry.addresses == *addresses;
+        let same =
+            entry.identity == identity && entry.node == node && *entry.addresses == *addresses;
         if !same {
             self.touch(ids, id);
         }
@@ -144,21 +152,40 @@ impl Endpoints {
         if !same {
             entry.addresses = addresses.into();
         }
-        old_identity.into_iter().for_each(|identity| ids.release(identity));
-        old_node.into_iter().for_each(|node| interner.names.release(node));
+        old_identity
+            .into_iter()
+            .for_each(|identity| ids.release(identity));
+        old_node
+            .into_iter()
+            .for_each(|node| interner.names.release(node));
         id
     }
 
-    pub(crate) fn remove(&mut self, interner: &mut Interner, ids: &mut Identities, key: &ObjectKey) {
-        let Some(&id) = self.numbers.get(key) else { return };
+    pub(crate) fn remove(
+        &mut self,
+        interner: &mut Interner,
+        ids: &mut Identities,
+        key: &ObjectKey,
+    ) {
+        let Some(&id) = self.numbers.get(key) else {
+            return;
+        };
         self.touch(ids, id);
         self.touch_followers(ids, key);
         self.follow(id, None);
         self.numbers.remove(key);
         let entry = &mut self.items[id];
         entry.addresses = Box::default();
-        entry.identity.take().into_iter().for_each(|identity| ids.release(identity));
-        entry.node.take().into_iter().for_each(|node| interner.names.release(node));
+        entry
+            .identity
+            .take()
+            .into_iter()
+            .for_each(|identity| ids.release(identity));
+        entry
+            .node
+            .take()
+            .into_iter()
+            .for_each(|node| interner.names.release(node));
         self.gone.push(id);
     }
 
@@ -196,7 +223,10 @@ impl Endpoints {
     pub(crate) fn presence(&self, id: EntryId) -> Option<Presence> {
         let entry = self.items.get(id)?;
         let identity = entry.identity?;
-        let shadowed = self.pod_of.get(&id).is_some_and(|pod| self.numbers.contains_key(pod));
+        let shadowed = self
+            .pod_of
+            .get(&id)
+            .is_some_and(|pod| self.numbers.contains_key(pod));
         let addresses = self.given.get(&entry.key).unwrap_or(&entry.addresses);
         if shadowed || addresses.is_empty() {
             return None;
@@ -207,7 +237,10 @@ impl Endpoints {
                 distinct.push(*address);
             }
         }
-        Some(Presence { identity, addresses: distinct.into() })
+        Some(Presence {
+            identity,
+            addresses: distinct.into(),
+        })
     }
 
     /// The identity of an entry that is present.
@@ -241,7 +274,10 @@ impl Endpoints {
             ids.retain(presence.identity);
         }
         self.items[id].dirty = true;
-        self.dirty.push(Before { entry: id, presence });
+        self.dirty.push(Before {
+            entry: id,
+            presence,
+        });
     }
 
     fn touch_followers(&mut self, ids: &mut Identities, pod: &ObjectKey) {
@@ -293,12 +329,17 @@ impl Look<'_> {
         let own = interner.label_set_with(&self.metadata.labels, fixed);
         let names = &mut interner.names;
         let named = self.ports.iter().filter(|port| !port.name.is_empty());
-        let mut ports: Vec<NamedPort> =
-            named.map(|p| (names.acquire(&p.name), p.protocol.0, p.port)).collect();
+        let mut ports: Vec<NamedPort> = named
+            .map(|p| (names.acquire(&p.name), p.protocol.0, p.port))
+            .collect();
         ports.sort_unstable();
         let kube = self.orchestrator == KUBERNETES;
         IdentityKey {
-            role: if kube { Role::KubeEndpoint } else { Role::Endpoint },
+            role: if kube {
+                Role::KubeEndpoint
+            } else {
+                Role::Endpoint
+            },
             namespace: Some(names.acquire(self.namespace)),
             own,
             account: self.account.map(|account| names.acquire(account)),
@@ -309,6 +350,23 @@ impl Look<'_> {
 }
 
 fn key_of(kind: Kind, metadata: &Metadata) -> ObjectKey {
-    let namespace: Arc<str> = metadata.namespace.clone().unwrap_or_else(|| "default".into());
-    ObjectKey { kind, namespace: Some(namespace), name: metadata.name.clone() }
+    let namespace: Arc<str> = metadata
+        .namespace
+        .clone()
+        .unwrap_or_else(|| "default".into());
+    ObjectKey {
+        kind,
+        namespace: Some(namespace),
+        name: metadata.name.clone(),
+    }
+}
+
+/// The same key, with a namespace that shares its text with all others.
+fn with_shared_namespace(interner: &mut Interner, mut key: ObjectKey) -> ObjectKey {
+    if let Some(namespace) = &mut key.namespace {
+        let name = interner.names.acquire(namespace);
+        *namespace = interner.names.text(name).clone();
+        interner.names.release(name);
+    }
+    key
 }

@@ -7,7 +7,9 @@ use ipnet::IpNet;
 use ocicat_api::ObjectKey;
 use ocicat_api::rule::Action;
 use ocicat_flow::{Direction, Outcome, PolicyRef};
-use ocicat_node::{ClassId, EndpointId, EndpointPolicy, NodeState, Row, ServiceMatch, Stack, StackId};
+use ocicat_node::{
+    ClassId, EndpointId, EndpointPolicy, NodeState, Row, ServiceMatch, Stack, StackId,
+};
 
 use crate::Engine;
 use crate::block::BodyKind;
@@ -80,7 +82,7 @@ impl Engine {
     #[must_use]
     pub fn class_of(&self, address: IpAddr) -> Option<ClassId> {
         if let Some(slot) = self.space.slots.find(address) {
-            return self.space.slots.items[slot].emitted;
+            return self.space.slots.items[slot].emitted();
         }
         self.space.regions.items[self.space.regions.longest(address)?].emitted
     }
@@ -88,7 +90,9 @@ impl Engine {
     /// Every prefix with its class, as of the last commit.
     pub fn for_each_class(&self, mut with: impl FnMut(IpNet, ClassId)) {
         for slot in self.space.slots.iter() {
-            slot.emitted.into_iter().for_each(|class| with(IpNet::from(slot.address), class));
+            slot.emitted()
+                .into_iter()
+                .for_each(|class| with(IpNet::from(slot.address), class));
         }
         for (prefix, id) in self.space.regions.iter() {
             let class = self.space.regions.items[id].emitted;
@@ -104,34 +108,57 @@ impl Engine {
         self.for_each_class(|prefix, class| {
             state.classes.insert(prefix, class);
         });
-        state.outcomes.extend(self.outcomes.iter().map(|(id, outcome)| (id, outcome.clone())));
-        state.rows.extend(self.rows.iter().map(|(id, row)| (id, row.clone())));
+        state.outcomes.extend(
+            self.outcomes
+                .iter()
+                .map(|(id, outcome)| (id, outcome.clone())),
+        );
+        state
+            .rows
+            .extend(self.rows.iter().map(|(id, row)| (id, row.clone())));
         for (_, stack) in self.stacks.items.iter() {
-            let Some(default_row) = stack.table.default_row else { continue };
+            let Some(default_row) = stack.table.default_row else {
+                continue;
+            };
             let rows = stack.table.rows.iter().copied().collect();
             let direction = stack.key.direction;
-            state.stacks.insert(stack.id, Stack { direction, default_row, rows });
+            state.stacks.insert(
+                stack.id,
+                Stack {
+                    direction,
+                    default_row,
+                    rows,
+                },
+            );
         }
         let endpoints = self.told_endpoints.iter();
-        state.endpoints.extend(endpoints.map(|(id, policy)| (id.clone(), (**policy).clone())));
+        state
+            .endpoints
+            .extend(endpoints.map(|(id, policy)| (id.clone(), (**policy).clone())));
         state
     }
 
     /// The local endpoints.
     pub fn local_endpoints(&self) -> impl Iterator<Item = (&EndpointId, &EndpointPolicy)> {
-        self.told_endpoints.iter().map(|(id, policy)| (id, &**policy))
+        self.told_endpoints
+            .iter()
+            .map(|(id, policy)| (id, &**policy))
     }
 
     /// The policy of a local endpoint.
     #[must_use]
     pub fn endpoint(&self, key: &ObjectKey) -> Option<&EndpointPolicy> {
-        self.told_endpoints.get(&endpoint_id(key)).map(|policy| &**policy)
+        self.told_endpoints
+            .get(&endpoint_id(key))
+            .map(|policy| &**policy)
     }
 
     /// Whether the address is inside a pool and nobody's.
     #[must_use]
     pub fn is_unclaimed(&self, address: IpAddr) -> bool {
-        let class = self.class_of(address).and_then(|class| self.classes.items.get(&class));
+        let class = self
+            .class_of(address)
+            .and_then(|class| self.classes.items.get(&class));
         class.is_some_and(|class| class.signature.unclaimed)
     }
 
@@ -151,17 +178,23 @@ impl Engine {
     #[must_use]
     pub fn class_info(&self, class: ClassId) -> Option<ClassInfo> {
         let unclaimed = self.classes.items.get(&class)?.signature.unclaimed;
-        let mut info = ClassInfo { unclaimed, endpoints: Vec::new(), prefixes: Vec::new() };
+        let mut info = ClassInfo {
+            unclaimed,
+            endpoints: Vec::new(),
+            prefixes: Vec::new(),
+        };
         for kind in self.classes.kinds(class) {
             let kind = &self.space.kind_items[kind];
             if kind.of_region {
-                info.prefixes.push(self.space.regions.items[kind.key.region].prefix);
+                info.prefixes
+                    .push(self.space.regions.items[kind.key.region].prefix);
             }
-            for slot in &kind.members {
-                let slot = &self.space.slots.items[*slot];
-                let owners = slot.owners().iter();
+            for id in &kind.members {
+                let slot = &self.space.slots.items[*id];
+                let owners = self.space.slots.owners(*id).iter();
                 let before = info.endpoints.len();
-                info.endpoints.extend(owners.map(|id| self.endpoints.items[*id].key.clone()));
+                info.endpoints
+                    .extend(owners.map(|id| self.endpoints.items[*id].key.clone()));
                 if info.endpoints.len() == before {
                     info.prefixes.push(IpNet::from(slot.address));
                 }
@@ -182,19 +215,30 @@ impl Engine {
         let tier = |block: &BlockId| self.blocks.items[*block].tier;
         let mut tiers = Vec::new();
         for blocks in stack.blocks.chunk_by(|a, b| tier(a) == tier(b)) {
-            let Some(tier) = tier(&blocks[0]).map(|name| self.policies.tier(name)) else { continue };
+            let Some(tier) = tier(&blocks[0]).map(|name| self.policies.tier(name)) else {
+                continue;
+            };
             tiers.push(TierPolicies {
                 tier: tier.name.clone(),
                 default_action: tier.default_action,
-                policies: blocks.iter().map(|b| self.blocks.items[*b].reference.clone()).collect(),
+                policies: blocks
+                    .iter()
+                    .map(|b| self.blocks.items[*b].reference.clone())
+                    .collect(),
             });
         }
         let profiles = stack.profiles.iter().map(|block| {
             let block = &self.blocks.items[*block];
             let exists = block.body.kind != BodyKind::Missing;
-            ProfileStanding { name: block.reference.name.clone(), exists }
+            ProfileStanding {
+                name: block.reference.name.clone(),
+                exists,
+            }
         });
-        Some(Explanation { tiers, profiles: profiles.collect() })
+        Some(Explanation {
+            tiers,
+            profiles: profiles.collect(),
+        })
     }
 
     /// What a local endpoint makes of a packet between one of its addresses and another address.
@@ -234,7 +278,10 @@ impl Engine {
     /// Whether the stack is over its budget, and therefore closed.
     #[must_use]
     pub fn is_over_budget(&self, id: StackId) -> bool {
-        self.stacks.items.iter().any(|(_, stack)| stack.id == id && stack.table.over_budget)
+        self.stacks
+            .items
+            .iter()
+            .any(|(_, stack)| stack.id == id && stack.table.over_budget)
     }
 
     /// How large everything is.
@@ -267,7 +314,11 @@ impl Engine {
         rows.extend(table.default_row);
         rows.sort_unstable();
         rows.dedup();
-        let cells = rows.iter().filter_map(|row| self.rows.get(*row)).map(|r| r.cell_count()).sum();
+        let cells = rows
+            .iter()
+            .filter_map(|row| self.rows.get(*row))
+            .map(|r| r.cell_count())
+            .sum();
         (table.rows.len(), rows.len(), cells)
     }
 

@@ -65,12 +65,18 @@ impl Expression {
                 Self::NotIn(key, sorted(values.iter().map(name)))
             }
             Selector::Not(inner) => Self::Not(Box::new(Self::compile(inner, place, names))),
-            Selector::And(parts) => {
-                Self::And(parts.iter().map(|part| Self::compile(part, place, names)).collect())
-            }
-            Selector::Or(parts) => {
-                Self::Or(parts.iter().map(|part| Self::compile(part, place, names)).collect())
-            }
+            Selector::And(parts) => Self::And(
+                parts
+                    .iter()
+                    .map(|part| Self::compile(part, place, names))
+                    .collect(),
+            ),
+            Selector::Or(parts) => Self::Or(
+                parts
+                    .iter()
+                    .map(|part| Self::compile(part, place, names))
+                    .collect(),
+            ),
         }
     }
 
@@ -152,23 +158,46 @@ mod tests {
     #[test]
     fn agrees_with_the_selector_itself() {
         let mut names = Names::default();
-        let maps: [&[(&str, &str)]; 5] =
-            [&[], &[("a", "x")], &[("a", "xy")], &[("b", "x")], &[("a", "y"), ("b", "yx")]];
+        let maps: [&[(&str, &str)]; 5] = [
+            &[],
+            &[("a", "x")],
+            &[("a", "xy")],
+            &[("b", "x")],
+            &[("a", "y"), ("b", "yx")],
+        ];
         let texts = [
-            "", "global()", "has(a)", "a == 'x'", "a != 'x'", "a in {'x','y'}", "a not in {'x'}",
-            "a contains 'y'", "a starts with 'x'", "b ends with 'x'", "!has(a)", "a in {}",
-            "has(a) && has(b)", "has(a) || b == 'x'", "!(has(a) && a != 'y')",
+            "",
+            "global()",
+            "has(a)",
+            "a == 'x'",
+            "a != 'x'",
+            "a in {'x','y'}",
+            "a not in {'x'}",
+            "a contains 'y'",
+            "a starts with 'x'",
+            "b ends with 'x'",
+            "!has(a)",
+            "a in {}",
+            "has(a) && has(b)",
+            "has(a) || b == 'x'",
+            "!(has(a) && a != 'y')",
         ];
         for text in texts {
             let selector = Selector::parse(text).unwrap();
             let compiled = Expression::compile(&selector, Place::Labels, &mut names);
             for map in maps {
                 let plain: BTreeMap<&str, &str> = map.iter().copied().collect();
-                let mut labels: Vec<(Name, Name)> =
-                    map.iter().map(|(k, v)| (names.acquire(k), names.acquire(v))).collect();
+                let mut labels: Vec<(Name, Name)> = map
+                    .iter()
+                    .map(|(k, v)| (names.acquire(k), names.acquire(v)))
+                    .collect();
                 labels.sort_unstable();
                 let expected = selector.matches(&plain);
-                assert_eq!(compiled.matches(&labels, true, &names), expected, "{text} on {map:?}");
+                assert_eq!(
+                    compiled.matches(&labels, true, &names),
+                    expected,
+                    "{text} on {map:?}"
+                );
             }
         }
     }
@@ -194,6 +223,10 @@ mod tests {
         let need = Expression::need(&selector, &names);
         assert!(matches!(need, Need::OneOf(..)));
         compiled.release(&mut names);
-        assert!(["a", "b", "c", "x", "y", "z"].iter().all(|text| names.find(text).is_none()));
+        assert!(
+            ["a", "b", "c", "x", "y", "z"]
+                .iter()
+                .all(|text| names.find(text).is_none())
+        );
     }
 }

@@ -140,11 +140,16 @@ impl Identities {
         mut forget: impl FnMut(IdentityId, &Identity),
     ) {
         for id in std::mem::take(&mut self.idle) {
-            let unused = self.items.get(id).is_some_and(|identity| identity.count == 0);
+            let unused = self
+                .items
+                .get(id)
+                .is_some_and(|identity| identity.count == 0);
             if !unused {
                 continue;
             }
-            let Some(identity) = self.items.remove(id) else { continue };
+            let Some(identity) = self.items.remove(id) else {
+                continue;
+            };
             forget(id, &identity);
             self.numbers.remove(&identity.key);
             for source in sources_of(&identity.key) {
@@ -167,10 +172,17 @@ impl Identities {
 
 /// What the identity takes labels from; each source once.
 fn sources_of(key: &IdentityKey) -> Vec<Source> {
-    let mut sources: Vec<Source> = key.profiles.iter().map(|name| Source::Profile(*name)).collect();
+    let mut sources: Vec<Source> = key
+        .profiles
+        .iter()
+        .map(|name| Source::Profile(*name))
+        .collect();
     if let Some(namespace) = key.namespace {
         sources.push(Source::Namespace(namespace));
-        sources.extend(key.account.map(|account| Source::Account(namespace, account)));
+        sources.extend(
+            key.account
+                .map(|account| Source::Account(namespace, account)),
+        );
     }
     sources.sort_unstable();
     sources.dedup();
@@ -178,8 +190,14 @@ fn sources_of(key: &IdentityKey) -> Vec<Source> {
 }
 
 fn release_key(interner: &mut Interner, key: &IdentityKey) {
-    let names = key.namespace.iter().chain(&key.account).chain(&key.profiles);
-    names.chain(key.ports.iter().map(|(name, ..)| name)).for_each(|n| interner.names.release(*n));
+    let names = key
+        .namespace
+        .iter()
+        .chain(&key.account)
+        .chain(&key.profiles);
+    names
+        .chain(key.ports.iter().map(|(name, ..)| name))
+        .for_each(|n| interner.names.release(*n));
     interner.release_labels(key.own);
 }
 
@@ -187,7 +205,9 @@ fn derive_one(identity: &mut Identity, interner: &mut Interner, sources: &Source
     let key = identity.key.clone();
     let mut pairs = interner.labels.labels(key.own).to_vec();
     for profile in &key.profiles {
-        let Some(inherited) = sources.inherited(&interner.names, *profile) else { continue };
+        let Some(inherited) = sources.inherited(&interner.names, *profile) else {
+            continue;
+        };
         for (label, value) in interner.labels.labels(inherited) {
             if pairs.iter().all(|(known, _)| known != label) {
                 pairs.push((*label, *value));
@@ -205,11 +225,21 @@ fn derive_one(identity: &mut Identity, interner: &mut Interner, sources: &Source
     };
     let account_labels = (key.namespace.zip(key.account))
         .map(|(namespace, account)| sources.view(interner, Source::Account(namespace, account)));
-    let before = (identity.labels, identity.namespace_labels, identity.account_labels);
-    (identity.labels, identity.namespace_labels, identity.account_labels) =
-        (labels, namespace_labels, account_labels);
+    let before = (
+        identity.labels,
+        identity.namespace_labels,
+        identity.account_labels,
+    );
+    (
+        identity.labels,
+        identity.namespace_labels,
+        identity.account_labels,
+    ) = (labels, namespace_labels, account_labels);
     interner.release_labels(before.0);
     interner.release_labels(before.1);
-    before.2.into_iter().for_each(|id| interner.release_labels(id));
+    before
+        .2
+        .into_iter()
+        .for_each(|id| interner.release_labels(id));
     before != (labels, namespace_labels, account_labels)
 }

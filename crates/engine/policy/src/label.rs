@@ -62,7 +62,11 @@ impl Names {
 
     #[cfg(test)]
     pub(crate) fn live(&self) -> Vec<(Arc<str>, u32)> {
-        self.texts.iter().filter(|(_, count)| *count > 0).cloned().collect()
+        self.texts
+            .iter()
+            .filter(|(_, count)| *count > 0)
+            .cloned()
+            .collect()
     }
 
     pub(crate) fn text(&self, name: Name) -> &Arc<str> {
@@ -74,7 +78,10 @@ impl Names {
 pub(crate) type Labels = [(Name, Name)];
 
 pub(crate) fn value_of(labels: &Labels, key: Name) -> Option<Name> {
-    labels.binary_search_by_key(&key, |(k, _)| *k).ok().map(|at| labels[at].1)
+    labels
+        .binary_search_by_key(&key, |(k, _)| *k)
+        .ok()
+        .map(|at| labels[at].1)
 }
 
 #[derive(Debug, Default)]
@@ -85,7 +92,11 @@ pub(crate) struct LabelSets {
 
 impl LabelSets {
     /// Takes over the caller's hold on each name. A key must not occur twice.
-    pub(crate) fn acquire(&mut self, names: &mut Names, mut pairs: Vec<(Name, Name)>) -> LabelSetId {
+    pub(crate) fn acquire(
+        &mut self,
+        names: &mut Names,
+        mut pairs: Vec<(Name, Name)>,
+    ) -> LabelSetId {
         pairs.sort_unstable();
         if let Some(&id) = self.numbers.get(pairs.as_slice()) {
             self.sets[id].1 += 1;

@@ -72,6 +72,7 @@ mod space;
 mod stack;
 mod status;
 mod table;
+mod work;
 
 pub use delta::{Commit, endpoint_id};
 pub use explain::{ClassInfo, Explanation, ProfileStanding, Size, TierPolicies};
@@ -145,7 +146,9 @@ impl Engine {
             gone_stacks: Vec::new(),
         };
         for family in [Family::Ipv4, Family::Ipv6] {
-            engine.space.hold_region(&mut engine.identities, rule::whole(family));
+            engine
+                .space
+                .hold_region(&mut engine.identities, rule::whole(family));
         }
         engine
     }
@@ -157,17 +160,20 @@ impl Engine {
         let interner = &mut self.interner;
         match object {
             Object::Namespace(x) => {
-                self.sources.put_namespace(interner, &key.name, Some(&x.metadata.labels));
+                self.sources
+                    .put_namespace(interner, &key.name, Some(&x.metadata.labels));
             }
             Object::ServiceAccount(x) => {
                 let namespace = key.namespace.as_deref().unwrap_or("default");
                 let name = (namespace, &*key.name);
-                self.sources.put_account(interner, name, Some(&x.metadata.labels));
+                self.sources
+                    .put_account(interner, name, Some(&x.metadata.labels));
             }
             Object::Profile(x) => self.put_profile(&key.name, Some(x)),
             Object::Pod(x) => self.endpoints.put_pod(interner, &mut self.identities, x),
             Object::WorkloadEndpoint(x) => {
-                self.endpoints.put_workload_endpoint(interner, &mut self.identities, x);
+                self.endpoints
+                    .put_workload_endpoint(interner, &mut self.identities, x);
             }
             Object::NetworkPolicy(x) => self.policies.put_kube(interner, x),
             Object::CalicoNetworkPolicy(x) | Object::GlobalNetworkPolicy(x) => {
@@ -178,7 +184,8 @@ impl Engine {
                 self.policies.put_tier(interner, &key.name, Some(content));
             }
             Object::NetworkSet(x) | Object::GlobalNetworkSet(x) => {
-                self.nets.put_set(interner, &mut self.identities, &key, Some(x));
+                self.nets
+                    .put_set(interner, &mut self.identities, &key, Some(x));
             }
             Object::Node(x) => self.nets.put_node(&key, Some(x)),
             Object::IpPool(x) => self.nets.put_pool(&key, Some(x)),
@@ -193,7 +200,8 @@ impl Engine {
             Kind::Namespace => self.sources.put_namespace(interner, &key.name, None),
             Kind::ServiceAccount => {
                 let namespace = key.namespace.as_deref().unwrap_or("default");
-                self.sources.put_account(interner, (namespace, &key.name), None);
+                self.sources
+                    .put_account(interner, (namespace, &key.name), None);
             }
             Kind::Profile => self.put_profile(&key.name, None),
             Kind::Pod | Kind::WorkloadEndpoint => {
@@ -221,12 +229,14 @@ impl Engine {
     /// Gives a Pod or WorkloadEndpoint addresses in place of those of its object, which need not
     /// have any, or exist, yet. A finished or host-network pod stays without.
     pub fn set_addresses(&mut self, key: &ObjectKey, addresses: &[IpAddr]) {
-        self.endpoints.give_addresses(&mut self.identities, key, Some(addresses));
+        self.endpoints
+            .give_addresses(&mut self.identities, key, Some(addresses));
     }
 
     /// Returns to the addresses of the object.
     pub fn clear_addresses(&mut self, key: &ObjectKey) {
-        self.endpoints.give_addresses(&mut self.identities, key, None);
+        self.endpoints
+            .give_addresses(&mut self.identities, key, None);
     }
 
     /// Decides for one endpoint whether it is judged here, whatever its node is.

@@ -113,14 +113,16 @@ impl Locals {
     }
 
     pub(crate) fn is_local(&self, interner: &Interner, endpoints: &Endpoints, id: EntryId) -> bool {
-        let Some(entry) = endpoints.items.get(id) else { return false };
+        let Some(entry) = endpoints.items.get(id) else {
+            return false;
+        };
         match (self.places.get(&entry.key), &self.locality) {
             (Some(Place::Local), _) => true,
             (Some(Place::Remote), _) | (_, Locality::Nothing) => false,
             (_, Locality::Everything) => true,
-            (_, Locality::Node(node)) => {
-                entry.node.is_some_and(|name| interner.names.text(name) == node)
-            }
+            (_, Locality::Node(node)) => entry
+                .node
+                .is_some_and(|name| interner.names.text(name) == node),
         }
     }
 
@@ -129,7 +131,8 @@ impl Locals {
         let Some(presence) = presence else {
             if let Some(old) = self.items.remove(&id) {
                 self.let_go(old.identity);
-                self.left.extend(old.addresses.iter().flat_map(|a| a.stacks).flatten());
+                self.left
+                    .extend(old.addresses.iter().flat_map(|a| a.stacks).flatten());
             }
             self.dirty.remove(&id);
             return;
@@ -139,7 +142,9 @@ impl Locals {
         self.recounted.insert(presence.identity);
         let mut stacks_of = |address: IpAddr| {
             let addresses = &mut old.as_mut()?.addresses;
-            let at = addresses.iter().position(|known| known.address == address)?;
+            let at = addresses
+                .iter()
+                .position(|known| known.address == address)?;
             Some(addresses.swap_remove(at).stacks)
         };
         let addresses = presence.addresses.iter().map(|address| LocalAddress {
@@ -149,9 +154,16 @@ impl Locals {
         let addresses = addresses.collect();
         if let Some(old) = old {
             self.let_go(old.identity);
-            self.left.extend(old.addresses.iter().flat_map(|a| a.stacks).flatten());
+            self.left
+                .extend(old.addresses.iter().flat_map(|a| a.stacks).flatten());
         }
-        self.items.insert(id, Local { identity: presence.identity, addresses });
+        self.items.insert(
+            id,
+            Local {
+                identity: presence.identity,
+                addresses,
+            },
+        );
         self.dirty.insert(id);
     }
 
@@ -176,7 +188,12 @@ impl Locals {
             self.index_subject(policies, *id);
         }
         let many = dirty.len() > ONE_BY_ONE;
-        let Self { identities, subjects, stale, .. } = self;
+        let Self {
+            identities,
+            subjects,
+            stale,
+            ..
+        } = self;
         for (id, local) in identities.iter_mut() {
             let fresh = !std::mem::replace(&mut local.known, true);
             let new = if local.count == 0 {
@@ -193,23 +210,33 @@ impl Locals {
                 new.retain(|policy| dirty.binary_search(policy).is_err());
                 new.extend(dirty.iter().copied().filter(|policy| {
                     let test = &policies.items[*policy].indexed;
-                    test.as_ref().is_some_and(|test| test.matches(&owner, &interner.names))
+                    test.as_ref()
+                        .is_some_and(|test| test.matches(&owner, &interner.names))
                 }));
                 new.sort_unstable();
                 new
             };
             let selects_dirty = |list: &[PolicyId]| {
-                dirty.iter().any(|policy| list.binary_search(policy).is_ok())
+                dirty
+                    .iter()
+                    .any(|policy| list.binary_search(policy).is_ok())
             };
             if new == local.policies && !selects_dirty(&new) && local.count > 0 && !fresh {
                 continue;
             }
             stale.insert(*id);
-            for policy in local.policies.iter().filter(|p| new.binary_search(p).is_err()) {
+            for policy in local
+                .policies
+                .iter()
+                .filter(|p| new.binary_search(p).is_err())
+            {
                 policies.items[*policy].selected -= 1;
                 affected.insert(*policy);
             }
-            for policy in new.iter().filter(|p| local.policies.binary_search(p).is_err()) {
+            for policy in new
+                .iter()
+                .filter(|p| local.policies.binary_search(p).is_err())
+            {
                 policies.items[*policy].selected += 1;
                 affected.insert(*policy);
             }
@@ -229,8 +256,10 @@ impl Locals {
         if old == new {
             return;
         }
-        old.into_iter().for_each(|test| self.subjects.remove(id.0, &test));
-        new.into_iter().for_each(|test| self.subjects.insert(id.0, &test));
+        old.into_iter()
+            .for_each(|test| self.subjects.remove(id.0, &test));
+        new.into_iter()
+            .for_each(|test| self.subjects.insert(id.0, &test));
     }
 
     /// Profiles of new local identities get blocks, and those of identities that went lose them.
@@ -245,7 +274,9 @@ impl Locals {
         let mut fresh = Vec::new();
         let mut gone = Vec::new();
         for id in &self.stale {
-            let Some(local) = self.identities.get_mut(id) else { continue };
+            let Some(local) = self.identities.get_mut(id) else {
+                continue;
+            };
             let names = &ids.items[*id].key.profiles;
             if local.count > 0 && local.profiles[0].len() != names.len() {
                 for direction in DIRECTIONS {
@@ -263,7 +294,11 @@ impl Locals {
         }
         for id in gone {
             self.stale.remove(&id);
-            if self.identities.remove(&id).is_some_and(|local| !local.profiles[0].is_empty()) {
+            if self
+                .identities
+                .remove(&id)
+                .is_some_and(|local| !local.profiles[0].is_empty())
+            {
                 for name in &ids.items[id].key.profiles {
                     for direction in DIRECTIONS {
                         blocks.let_go_profile(questions, *name, direction);
@@ -278,7 +313,9 @@ impl Locals {
     pub(crate) fn list_blocks(&mut self, policies: &Policies) {
         let stale = std::mem::take(&mut self.stale);
         for id in &stale {
-            let Some(local) = self.identities.get_mut(id) else { continue };
+            let Some(local) = self.identities.get_mut(id) else {
+                continue;
+            };
             let mut ordered = local.policies.clone();
             ordered.sort_by(|a, b| policies.compare(*a, *b));
             local.blocks = DIRECTIONS.map(|direction| {
@@ -287,7 +324,10 @@ impl Locals {
             });
         }
         if !stale.is_empty() {
-            let dirty = self.items.iter().filter(|(_, local)| stale.contains(&local.identity));
+            let dirty = self
+                .items
+                .iter()
+                .filter(|(_, local)| stale.contains(&local.identity));
             self.dirty.extend(dirty.map(|(id, _)| *id));
         }
     }
@@ -295,7 +335,11 @@ impl Locals {
     /// Identities that hold one of the blocks have to be looked at again.
     pub(crate) fn mark_holders(&mut self, which: &FxHashSet<BlockId>) {
         for (id, local) in &self.identities {
-            let blocks = local.blocks.iter().chain(&local.profiles).flat_map(|list| list.iter());
+            let blocks = local
+                .blocks
+                .iter()
+                .chain(&local.profiles)
+                .flat_map(|list| list.iter());
             if blocks.into_iter().any(|block| which.contains(block)) {
                 self.stale.insert(*id);
             }
@@ -315,12 +359,17 @@ impl Locals {
             return;
         }
         let moved = space.moved_slots.iter().copied();
-        let kinds = changed.iter().filter_map(|id| ids.items.get(*id)).flat_map(|i| &i.kinds);
+        let kinds = changed
+            .iter()
+            .filter_map(|id| ids.items.get(*id))
+            .flat_map(|i| &i.kinds);
         let members = kinds.flat_map(|kind| space.kind_items[*kind].members.iter().copied());
         for slot in moved.chain(members) {
-            let Some(slot) = space.slots.items.get(slot).filter(|slot| slot.local) else { continue };
-            let own = slot.owners().iter().filter(|entry| self.items.contains_key(entry));
-            self.dirty.extend(own);
+            if space.slots.items.get(slot).is_some_and(|slot| slot.local) {
+                let owners = space.slots.owners(slot).iter();
+                let own = owners.filter(|entry| self.items.contains_key(entry));
+                self.dirty.extend(own);
+            }
         }
     }
 
@@ -336,17 +385,28 @@ impl Locals {
         let blocks = local.blocks[side(direction)].clone();
         let profiles = local.profiles[side(direction)].clone();
         let near = view.near(slot, blocks.iter().chain(&profiles).copied());
-        StackKey { direction, blocks, profiles, near }
+        StackKey {
+            direction,
+            blocks,
+            profiles,
+            near,
+        }
     }
 
     pub(crate) fn policies(&self, identity: IdentityId) -> &[PolicyId] {
-        self.identities.get(&identity).map_or(&[], |local| &local.policies)
+        self.identities
+            .get(&identity)
+            .map_or(&[], |local| &local.policies)
     }
 
     /// How many local endpoints the policy selects.
     pub(crate) fn selected_by(&self, policy: PolicyId) -> usize {
         let of_policy = |local: &&LocalIdentity| local.policies.binary_search(&policy).is_ok();
-        self.identities.values().filter(of_policy).map(|local| local.count as usize).sum()
+        self.identities
+            .values()
+            .filter(of_policy)
+            .map(|local| local.count as usize)
+            .sum()
     }
 }
 
@@ -367,7 +427,9 @@ pub(crate) struct NearView<'a> {
 impl NearView<'_> {
     fn near(&self, slot: SlotId, blocks: impl Iterator<Item = BlockId>) -> Near {
         let slot = &self.space.slots.items[slot];
-        let kind = slot.kind.expect("every slot has a kind once the space is settled");
+        let kind = slot
+            .kind()
+            .expect("every slot has a kind once the space is settled");
         let kind = &self.space.kind_items[kind].key;
         let endpoints = kind.owners.identities();
         let mut sets: Option<Vec<IdentityId>> = None;
@@ -384,13 +446,18 @@ impl NearView<'_> {
                 }
             }
             for (name, protocol) in &body.near_ports {
-                let known = endpoints.iter().flat_map(|id| &self.ids.items[*id].key.ports);
+                let known = endpoints
+                    .iter()
+                    .flat_map(|id| &self.ids.items[*id].key.ports);
                 ports.extend(known.filter(|(n, p, _)| (n, p) == (name, protocol)));
             }
         }
         ports.sort_unstable();
         ports.dedup();
-        Near { off: off.into(), ports: ports.into() }
+        Near {
+            off: off.into(),
+            ports: ports.into(),
+        }
     }
 
     fn holds<I: Iterator<Item = IdentityId>>(
@@ -411,7 +478,9 @@ impl NearView<'_> {
         };
         match side {
             Side::Always => true,
-            Side::All(tests) => tests.iter().all(|(t, sense)| test(t) == (*sense == Sense::Positive)),
+            Side::All(tests) => tests
+                .iter()
+                .all(|(t, sense)| test(t) == (*sense == Sense::Positive)),
             Side::Any(tests) => tests.iter().any(test),
         }
     }

@@ -115,7 +115,9 @@ impl Nets {
         for (key, old) in std::mem::take(&mut self.old_nodes) {
             let new = self.nodes.get(&key).map_or(&[][..], |addresses| addresses);
             new.iter().for_each(|address| space.add_node(*address));
-            old.iter().flat_map(|o| o.iter()).for_each(|address| space.remove_node(*address));
+            old.iter()
+                .flat_map(|o| o.iter())
+                .for_each(|address| space.remove_node(*address));
         }
         let mut released = Vec::new();
         for (key, old) in std::mem::take(&mut self.old_sets) {
@@ -138,8 +140,12 @@ impl Nets {
     /// The sets with a net that contains the address, sorted.
     pub(crate) fn sets_of(&self, address: IpAddr) -> Vec<ObjectKey> {
         let holds = |set: &SetRecord| set.nets.iter().any(|net| net.contains(&address));
-        let mut keys: Vec<ObjectKey> =
-            self.sets.iter().filter(|(_, set)| holds(set)).map(|(key, _)| key.clone()).collect();
+        let mut keys: Vec<ObjectKey> = self
+            .sets
+            .iter()
+            .filter(|(_, set)| holds(set))
+            .map(|(key, _)| key.clone())
+            .collect();
         keys.sort_unstable();
         keys
     }
@@ -152,11 +158,17 @@ fn set_identity(
     set: &NetworkSet,
 ) -> IdentityId {
     let labels = &set.metadata.labels;
-    let namespace = key.namespace.as_deref().filter(|_| key.kind == Kind::NetworkSet);
+    let namespace = key
+        .namespace
+        .as_deref()
+        .filter(|_| key.kind == Kind::NetworkSet);
     let (own, profiles): (_, Box<[_]>) = match namespace {
         Some(namespace) => {
             let own = interner.label_set_with(labels, &[(NAMESPACE_LABEL, namespace)]);
-            (own, Box::new([interner.names.acquire(&format!("kns.{namespace}"))]))
+            (
+                own,
+                Box::new([interner.names.acquire(&format!("kns.{namespace}"))]),
+            )
         }
         None => (interner.label_set(labels, ""), Box::default()),
     };
@@ -181,7 +193,10 @@ fn apply_set(
     let has = |record: Option<&SetRecord>, net: &IpNet| {
         same_identity && record.is_some_and(|record| record.nets.binary_search(net).is_ok())
     };
-    for (net, identity) in new.iter().flat_map(|set| set.nets.iter().map(|net| (net, set.identity))) {
+    for (net, identity) in new
+        .iter()
+        .flat_map(|set| set.nets.iter().map(|net| (net, set.identity)))
+    {
         if has(old, net) {
             continue;
         }
@@ -189,11 +204,16 @@ fn apply_set(
         space.regions.items[region].sets.push(identity);
         space.mark_inside(*net);
     }
-    for (net, identity) in old.iter().flat_map(|set| set.nets.iter().map(|net| (net, set.identity))) {
+    for (net, identity) in old
+        .iter()
+        .flat_map(|set| set.nets.iter().map(|net| (net, set.identity)))
+    {
         if has(new, net) {
             continue;
         }
-        let Some(region) = space.regions.find(net) else { continue };
+        let Some(region) = space.regions.find(net) else {
+            continue;
+        };
         let sets = &mut space.regions.items[region].sets;
         if let Some(at) = sets.iter().position(|other| *other == identity) {
             sets.swap_remove(at);
@@ -225,7 +245,9 @@ pub(crate) fn add_questions(
 pub(crate) fn remove_questions(space: &mut Space, questions: &Questions, dead: &[QuestionId]) {
     for id in dead {
         for (prefix, list) in prefixes(&questions.items[*id].key) {
-            let Some(region) = space.regions.find(&prefix) else { continue };
+            let Some(region) = space.regions.find(&prefix) else {
+                continue;
+            };
             let asked = &mut space.regions.items[region].asked;
             if let Some(at) = asked.iter().position(|other| *other == (*id, list)) {
                 asked.swap_remove(at);
@@ -240,17 +262,24 @@ fn prefixes(key: &QuestionKey) -> Vec<(IpNet, List)> {
     match key {
         QuestionKey::Address(AddressTest::Nets(test)) => {
             let nets = test.nets.iter().map(|net| (*net, List::Nets));
-            nets.chain(test.except.iter().map(|net| (*net, List::Except))).collect()
+            nets.chain(test.except.iter().map(|net| (*net, List::Except)))
+                .collect()
         }
         _ => Vec::new(),
     }
 }
 
 /// Endpoints that have the address, sorted.
-pub(crate) fn endpoints_of(space: &Space, endpoints: &Endpoints, address: IpAddr) -> Vec<ObjectKey> {
-    let slot = space.slots.find(address).map(|slot| &space.slots.items[slot]);
-    let owners = slot.into_iter().flat_map(|slot| slot.owners());
-    let mut keys: Vec<ObjectKey> = owners.map(|entry| endpoints.items[*entry].key.clone()).collect();
+pub(crate) fn endpoints_of(
+    space: &Space,
+    endpoints: &Endpoints,
+    address: IpAddr,
+) -> Vec<ObjectKey> {
+    let slot = space.slots.find(address).into_iter();
+    let owners = slot.flat_map(|slot| space.slots.owners(slot));
+    let mut keys: Vec<ObjectKey> = owners
+        .map(|entry| endpoints.items[*entry].key.clone())
+        .collect();
     keys.sort_unstable();
     keys
 }

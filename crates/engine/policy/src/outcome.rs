@@ -34,7 +34,12 @@ impl Outcomes {
         let id = OutcomeId(self.next);
         self.next += 1;
         let outcome = Arc::new(make());
-        let item = OutcomeItem { outcome, key: key.into(), count: 0, emitted: false };
+        let item = OutcomeItem {
+            outcome,
+            key: key.into(),
+            count: 0,
+            emitted: false,
+        };
         self.items.insert(id, item);
         self.numbers.insert(key.into(), id);
         self.fresh.push(id);
@@ -47,11 +52,17 @@ impl Outcomes {
     }
 
     fn retain(&mut self, id: OutcomeId) {
-        self.items.get_mut(&id).expect("rows are made of interned outcomes").count += 1;
+        self.items
+            .get_mut(&id)
+            .expect("rows are made of interned outcomes")
+            .count += 1;
     }
 
     fn release(&mut self, id: OutcomeId) {
-        let item = self.items.get_mut(&id).expect("held by the row that lets go");
+        let item = self
+            .items
+            .get_mut(&id)
+            .expect("held by the row that lets go");
         item.count -= 1;
         if item.count == 0 {
             self.idle.push(id);
@@ -118,9 +129,16 @@ impl Rows {
         all_outcomes(&row).for_each(|outcome| outcomes.retain(outcome));
         let id = RowId(self.next);
         self.next += 1;
-        let row = Arc::new(row);
+        let row = Arc::new(exact(row));
         self.numbers.insert(row.clone(), id);
-        self.items.insert(id, RowItem { row, count: 0, emitted: false });
+        self.items.insert(
+            id,
+            RowItem {
+                row,
+                count: 0,
+                emitted: false,
+            },
+        );
         self.fresh.push(id);
         self.idle.push(id);
         id
@@ -131,11 +149,17 @@ impl Rows {
     }
 
     pub(crate) fn retain(&mut self, id: RowId) {
-        self.items.get_mut(&id).expect("tables hold interned rows").count += 1;
+        self.items
+            .get_mut(&id)
+            .expect("tables hold interned rows")
+            .count += 1;
     }
 
     pub(crate) fn release(&mut self, id: RowId) {
-        let item = self.items.get_mut(&id).expect("held by the table that lets go");
+        let item = self
+            .items
+            .get_mut(&id)
+            .expect("held by the table that lets go");
         item.count -= 1;
         if item.count == 0 {
             self.idle.push(id);
@@ -177,6 +201,21 @@ impl Rows {
     }
 }
 
+/// Without room for more.
+fn exact(mut row: Row) -> Row {
+    row.cuts.shrink_to_fit();
+    let cuts = row.cuts.iter_mut().map(|cut| &mut cut.cells);
+    for cells in cuts.chain([&mut row.cells]) {
+        cells.exact.shrink_to_fit();
+        cells.ranges.shrink_to_fit();
+        cells.icmp.shrink_to_fit();
+        cells.protocols.shrink_to_fit();
+    }
+    row
+}
+
 fn all_outcomes(row: &Row) -> impl Iterator<Item = OutcomeId> + '_ {
-    row.cells.outcomes().chain(row.cuts.iter().flat_map(|cut| cut.cells.outcomes()))
+    row.cells
+        .outcomes()
+        .chain(row.cuts.iter().flat_map(|cut| cut.cells.outcomes()))
 }

@@ -49,7 +49,10 @@ pub(crate) struct Needs {
 
 impl Default for Needs {
     fn default() -> Self {
-        Self { labels: Need::Nothing, namespace: Need::Nothing }
+        Self {
+            labels: Need::Nothing,
+            namespace: Need::Nothing,
+        }
     }
 }
 
@@ -80,16 +83,24 @@ impl OwnerTest {
         selector: Option<&Selector>,
         names: &mut Names,
     ) {
-        let mut listed: Vec<Name> = account_names.iter().map(|name| names.acquire(name)).collect();
+        let mut listed: Vec<Name> = account_names
+            .iter()
+            .map(|name| names.acquire(name))
+            .collect();
         listed.sort_unstable();
         let selector = selector.map(|s| Expression::compile(s, Place::Labels, names));
-        self.accounts = Some(Accounts { names: listed.into(), selector });
+        self.accounts = Some(Accounts {
+            names: listed.into(),
+            selector,
+        });
     }
 
     pub(crate) fn matches(&self, owner: &Owner<'_>, names: &Names) -> bool {
         let expression = |expression: &Option<Expression>, labels| {
             let namespaced = owner.namespace.is_some();
-            expression.as_ref().is_none_or(|e| e.matches(labels, namespaced, names))
+            expression
+                .as_ref()
+                .is_none_or(|e| e.matches(labels, namespaced, names))
         };
         if self.scope.is_some() && self.scope != owner.namespace || self.kube && !owner.kube {
             return false;
@@ -117,8 +128,13 @@ impl OwnerTest {
         };
         let pairs = |need: &Need| matches!(need, Need::OneOf(..));
         let labels = || of(&self.needs.labels, Facet::Key, Facet::Label);
-        let namespace =
-            || of(&self.needs.namespace, Facet::NamespaceKey, Facet::NamespaceLabel);
+        let namespace = || {
+            of(
+                &self.needs.namespace,
+                Facet::NamespaceKey,
+                Facet::NamespaceLabel,
+            )
+        };
         let first = if pairs(&self.needs.labels) || !pairs(&self.needs.namespace) {
             labels().or_else(namespace)
         } else {
@@ -163,7 +179,9 @@ impl Tests {
     }
 
     pub(crate) fn release(&mut self, test: &Arc<OwnerTest>, names: &mut Names) {
-        let Some(count) = self.counts.get_mut(test) else { return };
+        let Some(count) = self.counts.get_mut(test) else {
+            return;
+        };
         *count -= 1;
         if *count == 0 {
             self.counts.remove(test);
@@ -181,7 +199,10 @@ pub(crate) struct TestIndex {
 impl TestIndex {
     pub(crate) fn insert(&mut self, number: u32, test: &Arc<OwnerTest>) {
         for facet in test.facets() {
-            self.buckets.entry((test.scope, facet)).or_default().push((number, test.clone()));
+            self.buckets
+                .entry((test.scope, facet))
+                .or_default()
+                .push((number, test.clone()));
         }
     }
 
@@ -233,7 +254,15 @@ mod tests {
         let mut tests = Tests::default();
         let mut index = TestIndex::default();
         let mut all = Vec::new();
-        let texts = ["", "a == 'x'", "a in {'x','y'}", "has(a)", "a != 'x'", "b == 'x'", "a in {}"];
+        let texts = [
+            "",
+            "a == 'x'",
+            "a in {'x','y'}",
+            "has(a)",
+            "a != 'x'",
+            "b == 'x'",
+            "a in {}",
+        ];
         for (i, text) in texts.iter().enumerate() {
             for (j, scope) in [None, Some("n1"), Some("n2")].into_iter().enumerate() {
                 for (k, namespace) in [None, Some("t == 'p'"), Some("all()")].iter().enumerate() {
@@ -251,14 +280,24 @@ mod tests {
             }
         }
         let mut pair = |k: &str, v: &str| (names.acquire(k), names.acquire(v));
-        let label_sets = [vec![], vec![pair("a", "x")], vec![pair("a", "y"), pair("b", "x")]];
+        let label_sets = [
+            vec![],
+            vec![pair("a", "x")],
+            vec![pair("a", "y"), pair("b", "x")],
+        ];
         let namespaces = [vec![], vec![pair("t", "p")]];
         let n1 = names.find("n1");
         for labels in &label_sets {
             for namespace_labels in &namespaces {
                 for namespace in [None, n1] {
                     let (account, kube) = (None, false);
-                    let owner = Owner { labels, namespace, namespace_labels, account, kube };
+                    let owner = Owner {
+                        labels,
+                        namespace,
+                        namespace_labels,
+                        account,
+                        kube,
+                    };
                     let mut expected: Vec<u32> = (all.iter())
                         .filter(|(_, test)| test.matches(&owner, &names))
                         .map(|(number, _)| *number)
@@ -268,7 +307,8 @@ mod tests {
                 }
             }
         }
-        all.iter().for_each(|(number, test)| index.remove(*number, test));
+        all.iter()
+            .for_each(|(number, test)| index.remove(*number, test));
         assert!(index.buckets.is_empty());
     }
 

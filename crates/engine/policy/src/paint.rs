@@ -75,7 +75,10 @@ pub(crate) type Line = Vec<(u16, OutcomeId)>;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     /// Undecided; goes on at step `resume`, having met the rules of a path.
-    Open { path: u32, resume: u32 },
+    Open {
+        path: u32,
+        resume: u32,
+    },
     Done(OutcomeId),
 }
 
@@ -90,7 +93,14 @@ struct Met<'a> {
 impl<'a> Applied<'a> {
     /// `None` if the step is no rule or cannot match.
     pub(crate) fn new(sheet: &Sheet<'a>, number: u32, far: Truth) -> Option<Self> {
-        let Step::Rule { block, index, resume } = sheet.steps[number as usize] else { return None };
+        let Step::Rule {
+            block,
+            index,
+            resume,
+        } = sheet.steps[number as usize]
+        else {
+            return None;
+        };
         let block = &sheet.blocks[block];
         let rule = &block.body.rules[index as usize];
         let asked = &block.body.asked[index as usize];
@@ -99,9 +109,20 @@ impl<'a> Applied<'a> {
         if far == Truth::No || idle {
             return None;
         }
-        let services = rule.services.iter().map(|service| Covers::new(sheet, service, asked));
+        let services = rule
+            .services
+            .iter()
+            .map(|service| Covers::new(sheet, service, asked));
         let services = services.collect();
-        Some(Self { step: number, resume, block, index, rule, certain, services })
+        Some(Self {
+            step: number,
+            resume,
+            block,
+            index,
+            rule,
+            certain,
+            services,
+        })
     }
 
     /// The protocols that the rule treats differently from those that nobody names.
@@ -121,7 +142,8 @@ impl<'a> Applied<'a> {
         let covers = self.services.iter().filter(of_protocol);
         let sets = covers.filter_map(|covers| covers.source.as_ref());
         let sets = sets.flat_map(|cover| cover.certain.iter().chain(cover.possible.iter()));
-        sets.flat_map(|(first, last)| [Some(*first), last.checked_add(1)]).flatten()
+        sets.flat_map(|(first, last)| [Some(*first), last.checked_add(1)])
+            .flatten()
     }
 
     fn rule_ref(&self) -> RuleRef {
@@ -138,7 +160,9 @@ impl<'a> Covers<'a> {
                     return asked.far_ports(sheet.signature, name, protocol).collect();
                 }
                 let own = sheet.near_ports.iter();
-                own.filter(|(n, p, _)| (*n, *p) == (name, protocol)).map(|port| port.2).collect()
+                own.filter(|(n, p, _)| (*n, *p) == (name, protocol))
+                    .map(|port| port.2)
+                    .collect()
             };
             Cover::new(ports, numbers, far && sheet.signature.unclaimed)
         };
@@ -196,7 +220,10 @@ fn icmp_part(service: &Service, protocol: Option<u8>) -> Option<Vec<Interval>> {
     let is_icmp = matches!(protocol, Some(1 | 58));
     let codes = |icmp: &Icmp| match (icmp.icmp_type, icmp.code) {
         (None, _) => (0, u16::MAX),
-        (Some(kind), None) => (u16::from_be_bytes([kind, 0]), u16::from_be_bytes([kind, 0xff])),
+        (Some(kind), None) => (
+            u16::from_be_bytes([kind, 0]),
+            u16::from_be_bytes([kind, 0xff]),
+        ),
         (Some(kind), Some(code)) => {
             let value = u16::from_be_bytes([kind, code]);
             (value, value)
@@ -204,7 +231,11 @@ fn icmp_part(service: &Service, protocol: Option<u8>) -> Option<Vec<Interval>> {
     };
     let mut part = ALL.to_vec();
     if let Some(icmp) = &service.icmp {
-        part = if is_icmp { vec![codes(icmp)] } else { Vec::new() };
+        part = if is_icmp {
+            vec![codes(icmp)]
+        } else {
+            Vec::new()
+        };
     }
     if let Some(icmp) = service.not_icmp.as_ref().filter(|_| is_icmp) {
         part = interval::difference(&part, &[codes(icmp)]);
@@ -227,7 +258,11 @@ impl<'a> Cover<'a> {
         let (mut certain, mut possible) = (Cow::Borrowed(ALL), Cow::Borrowed(ALL));
         if let Some(list) = &ports.within {
             certain = listed(list);
-            possible = if unknown(list) { Cow::Borrowed(ALL) } else { certain.clone() };
+            possible = if unknown(list) {
+                Cow::Borrowed(ALL)
+            } else {
+                certain.clone()
+            };
         }
         if let Some(list) = &ports.outside {
             let outside = interval::complement(&listed(list));
@@ -257,7 +292,13 @@ impl<'a, 'o> Painter<'a, 'o> {
         applied: &'o [Applied<'a>],
         outcomes: &'o mut Outcomes,
     ) -> Self {
-        Self { sheet, applied, outcomes, met: Vec::new(), key: Vec::new() }
+        Self {
+            sheet,
+            applied,
+            outcomes,
+            met: Vec::new(),
+            key: Vec::new(),
+        }
     }
 
     pub(crate) fn paint(&mut self, plane: Plane) -> Line {
@@ -269,7 +310,10 @@ impl<'a, 'o> Painter<'a, 'o> {
                 self.apply_rule(&mut line, plane, applied);
             }
             self.apply_end(&mut line, end);
-            if line.iter().all(|(_, state)| matches!(state, State::Done(_))) {
+            if line
+                .iter()
+                .all(|(_, state)| matches!(state, State::Done(_)))
+            {
                 break;
             }
         }
@@ -302,10 +346,19 @@ impl<'a, 'o> Painter<'a, 'o> {
                 });
             }
             action @ (Action::Pass | Action::Log) => repaint(line, sure, step, |before, resume| {
-                let met = Met { before, block: applied.block, index: applied.index, action };
+                let met = Met {
+                    before,
+                    block: applied.block,
+                    index: applied.index,
+                    action,
+                };
                 self.met.push(met);
                 let path = u32::try_from(self.met.len()).unwrap_or(u32::MAX);
-                let resume = if action == Action::Pass { applied.resume } else { resume };
+                let resume = if action == Action::Pass {
+                    applied.resume
+                } else {
+                    resume
+                };
                 State::Open { path, resume }
             }),
         }
@@ -327,7 +380,9 @@ impl<'a, 'o> Painter<'a, 'o> {
             Step::EndOfTier { name, token } => By::EndOfTier(name, *token),
             Step::EndOfProfiles => By::EndOfProfiles,
         };
-        repaint(line, ALL, number, |path, _| State::Done(self.decide(path, Verdict::Deny, by)));
+        repaint(line, ALL, number, |path, _| {
+            State::Done(self.decide(path, Verdict::Deny, by))
+        });
     }
 
     fn decide(&mut self, path: u32, verdict: Verdict, by: By<'_, 'a>) -> OutcomeId {
@@ -343,7 +398,9 @@ impl<'a, 'o> Painter<'a, 'o> {
         }
         let listed = |action| {
             let of_action = met.iter().filter(|met| met.action == action);
-            of_action.map(|met| rule_ref(met.block, met.index)).collect()
+            of_action
+                .map(|met| rule_ref(met.block, met.index))
+                .collect()
         };
         let outcome = self.outcomes.intern(&key, || Outcome {
             verdict,
@@ -381,9 +438,8 @@ enum By<'x, 'a> {
 
 impl By<'_, '_> {
     fn write_key(&self, verdict: Verdict, key: &mut Vec<u32>) {
-        let rule = |applied: &Applied<'_>| {
-            [applied.block.token, place_of(applied.block, applied.index)]
-        };
+        let rule =
+            |applied: &Applied<'_>| [applied.block.token, place_of(applied.block, applied.index)];
         let (tag, [a, b]) = match self {
             Self::Rule(applied) if verdict == Verdict::Allow => (0, rule(applied)),
             Self::Rule(applied) => (1, rule(applied)),
@@ -401,10 +457,12 @@ impl By<'_, '_> {
             Self::Rule(applied) => Decider::Rule(applied.rule_ref()),
             Self::Undetermined(applied) => Decider::Undetermined(applied.rule_ref()),
             Self::Closed(block) => Decider::Unreadable(block.reference.clone()),
-            Self::Missing(block) => {
-                Decider::MissingProfile { name: block.reference.name.clone() }
-            }
-            Self::EndOfTier(name, _) => Decider::EndOfTier { tier: (*name).clone() },
+            Self::Missing(block) => Decider::MissingProfile {
+                name: block.reference.name.clone(),
+            },
+            Self::EndOfTier(name, _) => Decider::EndOfTier {
+                tier: (*name).clone(),
+            },
             Self::EndOfProfiles => Decider::EndOfProfiles,
         }
     }
@@ -416,7 +474,11 @@ fn place_of(block: &Block, index: u32) -> u32 {
 }
 
 fn rule_ref(block: &Block, index: u32) -> RuleRef {
-    RuleRef { policy: block.reference.clone(), direction: block.direction, index }
+    RuleRef {
+        policy: block.reference.clone(),
+        direction: block.direction,
+        index,
+    }
 }
 
 /// Gives the open parts of the line that lie in `intervals`, and that this step concerns, the
@@ -435,7 +497,8 @@ fn repaint(
         other => other,
     };
     if intervals == ALL {
-        line.iter_mut().for_each(|(_, state)| *state = change(*state));
+        line.iter_mut()
+            .for_each(|(_, state)| *state = change(*state));
         return;
     }
     let mut out = Vec::with_capacity(line.len() + 2 * intervals.len());

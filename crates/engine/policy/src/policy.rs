@@ -42,7 +42,9 @@ struct Order(u64);
 
 impl Order {
     fn new(order: Option<f64>) -> Self {
-        let Some(order) = order else { return Self(u64::MAX) };
+        let Some(order) = order else {
+            return Self(u64::MAX);
+        };
         // Adding zero turns -0 into 0. The rest is the usual map of floats to integers.
         let bits = (order + 0.0).to_bits();
         let sign = 1u64 << 63;
@@ -126,14 +128,23 @@ struct Draft {
 }
 
 impl Policies {
-    pub(crate) fn put_calico(&mut self, interner: &mut Interner, kind: Kind, policy: &CalicoPolicy) {
+    pub(crate) fn put_calico(
+        &mut self,
+        interner: &mut Interner,
+        kind: Kind,
+        policy: &CalicoPolicy,
+    ) {
         let namespaced = kind == Kind::CalicoNetworkPolicy;
         let key = key_of(kind, &policy.metadata, namespaced);
         let namespace = key.namespace.clone();
         let mut problems = Vec::new();
         let subject = calico_subject(policy, namespace.as_deref(), interner, &mut problems);
         let mut rules = |direction, rules: &[ocicat_api::rule::Rule], governed: bool| {
-            problems.extend(rules.iter().flat_map(|rule| rule.unreadable.iter().cloned()));
+            problems.extend(
+                rules
+                    .iter()
+                    .flat_map(|rule| rule.unreadable.iter().cloned()),
+            );
             let scope = namespace.as_deref();
             let compile = |rule| Rule::from_calico(rule, direction, scope, interner);
             governed.then(|| rules.iter().map(compile).collect::<Arc<[Rule]>>())
@@ -147,7 +158,18 @@ impl Policies {
             false => PolicyKind::GlobalNetworkPolicy,
         };
         let (tier, order) = (policy.tier.clone(), policy.order);
-        self.put(interner, Draft { kind, key, tier, order, subject, rules, problems });
+        self.put(
+            interner,
+            Draft {
+                kind,
+                key,
+                tier,
+                order,
+                subject,
+                rules,
+                problems,
+            },
+        );
     }
 
     pub(crate) fn put_kube(&mut self, interner: &mut Interner, policy: &NetworkPolicy) {
@@ -155,7 +177,10 @@ impl Policies {
         let namespace: Arc<str> = key.namespace.clone().unwrap_or_default();
         let mut problems = Vec::new();
         let names = &mut interner.names;
-        let mut test = OwnerTest { scope: Some(names.acquire(&namespace)), ..OwnerTest::default() };
+        let mut test = OwnerTest {
+            scope: Some(names.acquire(&namespace)),
+            ..OwnerTest::default()
+        };
         let subject = match &policy.pod_selector {
             Some(selector) => {
                 test.kube = true;
@@ -169,14 +194,32 @@ impl Policies {
         };
         let Types { ingress, egress } = policy.types;
         let mut rules = |rules: &[ocicat_api::policy::KubeRule], governed: bool| {
-            problems.extend(rules.iter().flat_map(|rule| rule.unreadable.iter().cloned()));
+            problems.extend(
+                rules
+                    .iter()
+                    .flat_map(|rule| rule.unreadable.iter().cloned()),
+            );
             let compile = |rule| Rule::from_kube(rule, &namespace, interner);
             governed.then(|| rules.iter().map(compile).collect::<Arc<[Rule]>>())
         };
-        let rules = [rules(&policy.ingress, ingress), rules(&policy.egress, egress)];
+        let rules = [
+            rules(&policy.ingress, ingress),
+            rules(&policy.egress, egress),
+        ];
         let kind = PolicyKind::NetworkPolicy;
         let (tier, order) = (DEFAULT_TIER.into(), Some(KUBERNETES_ORDER));
-        self.put(interner, Draft { kind, key, tier, order, subject, rules, problems });
+        self.put(
+            interner,
+            Draft {
+                kind,
+                key,
+                tier,
+                order,
+                subject,
+                rules,
+                problems,
+            },
+        );
     }
 
     fn put(&mut self, interner: &mut Interner, draft: Draft) {
@@ -230,14 +273,21 @@ impl Policies {
         Some(id)
     }
 
-    pub(crate) fn put_profile(&mut self, interner: &mut Interner, name: Name, profile: Option<&Profile>) {
+    pub(crate) fn put_profile(
+        &mut self,
+        interner: &mut Interner,
+        name: Name,
+        profile: Option<&Profile>,
+    ) {
         let new = profile.map(|profile| {
             let mut compile = |direction, rules: &[ocicat_api::rule::Rule]| {
                 let compile = |rule| Rule::from_calico(rule, direction, None, interner);
                 rules.iter().map(compile).collect::<Arc<[Rule]>>()
             };
             let ingress = compile(Direction::Ingress, &profile.ingress);
-            ProfileRules { rules: [ingress, compile(Direction::Egress, &profile.egress)] }
+            ProfileRules {
+                rules: [ingress, compile(Direction::Egress, &profile.egress)],
+            }
         });
         // The key holds the name while there is an entry.
         let old = match new {
@@ -294,7 +344,9 @@ impl Policies {
 
     /// Whether the object exists; a policy that was removed stays for the rest of the commit.
     pub(crate) fn exists(&self, id: PolicyId) -> bool {
-        self.items.get(id).is_some_and(|policy| self.numbers.get(&policy.key) == Some(&id))
+        self.items
+            .get(id)
+            .is_some_and(|policy| self.numbers.get(&policy.key) == Some(&id))
     }
 
     /// How policies that select one endpoint come one after the other: by tier, then in the tier.
@@ -308,7 +360,13 @@ impl Policies {
                 PolicyKind::NetworkPolicy | PolicyKind::Profile => 2,
             };
             let of_tier = (tier.order, &tier.name);
-            (of_tier, policy.order, &policy.key.name, &policy.key.namespace, kind)
+            (
+                of_tier,
+                policy.order,
+                &policy.key.name,
+                &policy.key.namespace,
+                kind,
+            )
         };
         rank(a).cmp(&rank(b))
     }
@@ -331,14 +389,23 @@ impl Policies {
     /// Gives back what replaced and removed objects held.
     pub(crate) fn collect(&mut self, interner: &mut Interner) {
         for policy in std::mem::take(&mut self.old) {
-            policy.rules.iter().flatten().flat_map(|r| r.iter()).for_each(|r| r.release(interner));
+            policy
+                .rules
+                .iter()
+                .flatten()
+                .flat_map(|r| r.iter())
+                .for_each(|r| r.release(interner));
             if let Subject::Owners(test) | Subject::Closed(test) = &policy.subject {
                 interner.tests.release(test, &mut interner.names);
             }
             self.old_tiers.push(policy.tier);
         }
         for profile in std::mem::take(&mut self.old_profiles) {
-            profile.rules.iter().flat_map(|rules| rules.iter()).for_each(|r| r.release(interner));
+            profile
+                .rules
+                .iter()
+                .flat_map(|rules| rules.iter())
+                .for_each(|r| r.release(interner));
         }
         for name in std::mem::take(&mut self.old_tiers) {
             let tier = self.tiers.get_mut(&name).expect("held until here");
@@ -402,12 +469,25 @@ fn calico_subject(
         (ApiSubject::Unreadable, Some(namespace)) => {
             problems.push(closed_problem("spec"));
             let scope = Some(names.acquire(namespace));
-            let test = OwnerTest { scope, ..OwnerTest::default() };
+            let test = OwnerTest {
+                scope,
+                ..OwnerTest::default()
+            };
             Subject::Closed(interner.tests.acquire(test, names))
         }
-        (ApiSubject::Selectors { selector, namespace_selector, service_account_selector }, _) => {
+        (
+            ApiSubject::Selectors {
+                selector,
+                namespace_selector,
+                service_account_selector,
+            },
+            _,
+        ) => {
             let scope = namespace.map(|namespace| names.acquire(namespace));
-            let mut test = OwnerTest { scope, ..OwnerTest::default() };
+            let mut test = OwnerTest {
+                scope,
+                ..OwnerTest::default()
+            };
             test.select(selector, names);
             if let Some(selector) = namespace_selector {
                 test.select_namespace(selector, names);
@@ -421,13 +501,24 @@ fn calico_subject(
 }
 
 fn closed_problem(field: &str) -> Problem {
-    Problem::error(field, "whom the policy selects cannot be read: it closes its namespace")
+    Problem::error(
+        field,
+        "whom the policy selects cannot be read: it closes its namespace",
+    )
 }
 
 fn key_of(kind: Kind, metadata: &Metadata, namespaced: bool) -> ObjectKey {
-    let namespace = namespaced
-        .then(|| metadata.namespace.clone().unwrap_or_else(|| "default".into()));
-    ObjectKey { kind, namespace, name: metadata.name.clone() }
+    let namespace = namespaced.then(|| {
+        metadata
+            .namespace
+            .clone()
+            .unwrap_or_else(|| "default".into())
+    });
+    ObjectKey {
+        kind,
+        namespace,
+        name: metadata.name.clone(),
+    }
 }
 
 #[cfg(test)]
@@ -436,7 +527,16 @@ mod tests {
 
     #[test]
     fn orders_compare_as_numbers_with_absent_last() {
-        let orders = [f64::NEG_INFINITY, -2.5, -1.0, 0.0, 0.5, 1.0, 1e300, f64::INFINITY];
+        let orders = [
+            f64::NEG_INFINITY,
+            -2.5,
+            -1.0,
+            0.0,
+            0.5,
+            1.0,
+            1e300,
+            f64::INFINITY,
+        ];
         for pair in orders.windows(2) {
             assert!(Order::new(Some(pair[0])) < Order::new(Some(pair[1])));
         }

@@ -141,8 +141,12 @@ impl Questions {
         }
         if !fresh.is_empty() {
             let skip: FxHashSet<IdentityId> = changed.iter().copied().collect();
-            let others: Vec<IdentityId> =
-                identities.items.iter().map(|(id, _)| id).filter(|id| !skip.contains(id)).collect();
+            let others: Vec<IdentityId> = identities
+                .items
+                .iter()
+                .map(|(id, _)| id)
+                .filter(|id| !skip.contains(id))
+                .collect();
             for (id, found) in self.fresh_answers(identities, interner, &others, fresh) {
                 let identity = &mut identities.items[id];
                 for answer in found {
@@ -174,10 +178,14 @@ impl Questions {
         let owner = ids.owner(interner, id);
         let yes = self.index.satisfied(&owner, &interner.names);
         let mut answers: Vec<Answer> = yes.into_iter().map(|n| (QuestionId(n), 0)).collect();
-        let ports = ids.items[id].key.ports.iter().filter_map(|(name, protocol, port)| {
-            let question = self.find(&QuestionKey::NamedPort(*name, *protocol))?;
-            Some((question, u32::from(*port)))
-        });
+        let ports = ids.items[id]
+            .key
+            .ports
+            .iter()
+            .filter_map(|(name, protocol, port)| {
+                let question = self.find(&QuestionKey::NamedPort(*name, *protocol))?;
+                Some((question, u32::from(*port)))
+            });
         answers.extend(ports);
         answers.sort_unstable();
         answers.dedup();
@@ -226,15 +234,26 @@ impl Questions {
             let owner = ids.owner(interner, *id);
             let mut answers: Vec<Answer> = if indexed {
                 let numbers = index.satisfied(&owner, &interner.names);
-                numbers.into_iter().map(|number| (QuestionId(number), 0)).collect()
+                numbers
+                    .into_iter()
+                    .map(|number| (QuestionId(number), 0))
+                    .collect()
             } else {
-                let yes = tests.iter().filter(|(_, test)| test.matches(&owner, &interner.names));
+                let yes = tests
+                    .iter()
+                    .filter(|(_, test)| test.matches(&owner, &interner.names));
                 yes.map(|(question, _)| (*question, 0)).collect()
             };
             if !ports.is_empty() {
-                answers.extend(ids.items[*id].key.ports.iter().filter_map(|(name, p, port)| {
-                    Some((*ports.get(&(*name, *p))?, u32::from(*port)))
-                }));
+                answers.extend(
+                    ids.items[*id]
+                        .key
+                        .ports
+                        .iter()
+                        .filter_map(|(name, p, port)| {
+                            Some((*ports.get(&(*name, *p))?, u32::from(*port)))
+                        }),
+                );
             }
             if !answers.is_empty() {
                 found.push((*id, answers));

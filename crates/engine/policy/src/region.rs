@@ -97,7 +97,10 @@ impl Regions {
             self.numbers.remove(&prefix);
             self.ordered.remove(&prefix);
             let lengths = &mut self.lengths[family_of(prefix.addr())];
-            if let Some(at) = lengths.iter().position(|(length, _)| *length == prefix.prefix_len()) {
+            if let Some(at) = lengths
+                .iter()
+                .position(|(length, _)| *length == prefix.prefix_len())
+            {
                 lengths[at].1 -= 1;
                 if lengths[at].1 == 0 {
                     lengths.remove(at);
@@ -148,9 +151,18 @@ mod tests {
     #[test]
     fn longest_and_inside() {
         let mut regions = Regions::default();
-        let texts = ["0.0.0.0/0", "10.0.0.0/8", "10.1.0.0/16", "10.1.2.3/32", "11.0.0.0/8", "::/0"];
-        let ids: Vec<RegionId> =
-            texts.iter().map(|text| regions.hold(text.parse().unwrap()).0).collect();
+        let texts = [
+            "0.0.0.0/0",
+            "10.0.0.0/8",
+            "10.1.0.0/16",
+            "10.1.2.3/32",
+            "11.0.0.0/8",
+            "::/0",
+        ];
+        let ids: Vec<RegionId> = texts
+            .iter()
+            .map(|text| regions.hold(text.parse().unwrap()).0)
+            .collect();
         let longest = |regions: &Regions, text: &str| regions.longest(text.parse().unwrap());
         assert_eq!(longest(&regions, "10.1.2.3"), Some(ids[3]));
         assert_eq!(longest(&regions, "10.1.2.4"), Some(ids[2]));

@@ -22,7 +22,11 @@ pub struct Budget {
 impl Default for Budget {
     /// 65,536 rows, 1,000,000 cells, 1,024 source port ranges.
     fn default() -> Self {
-        Self { rows: 65_536, cells: 1_000_000, source_ranges: 1_024 }
+        Self {
+            rows: 65_536,
+            cells: 1_000_000,
+            source_ranges: 1_024,
+        }
     }
 }
 
@@ -45,7 +49,11 @@ pub(crate) fn build(
 ) -> Result<Row, OverBudget> {
     let protocols: BTreeSet<u8> = applied.iter().flat_map(Applied::protocols).collect();
     let mut painter = Painter::new(sheet, applied, outcomes);
-    let rest = painter.paint(Plane { protocol: None, source_port: 0 })[0].1;
+    let rest = painter.paint(Plane {
+        protocol: None,
+        source_port: 0,
+    })[0]
+        .1;
     let mut planes = Vec::with_capacity(protocols.len());
     let mut size = 0;
     for protocol in protocols {
@@ -55,7 +63,10 @@ pub(crate) fn build(
         }
         let mut by_source: Vec<(u16, Line)> = Vec::with_capacity(starts.len());
         for source_port in starts {
-            let line = painter.paint(Plane { protocol: Some(protocol), source_port });
+            let line = painter.paint(Plane {
+                protocol: Some(protocol),
+                source_port,
+            });
             size += line.len();
             if size > budget.cells {
                 return Err(OverBudget);
@@ -64,7 +75,10 @@ pub(crate) fn build(
                 by_source.push((source_port, line));
             }
         }
-        planes.push(Lines { protocol, by_source });
+        planes.push(Lines {
+            protocol,
+            by_source,
+        });
     }
     Ok(canonical(planes, rest))
 }
@@ -72,16 +86,26 @@ pub(crate) fn build(
 fn source_starts(applied: &[Applied<'_>], protocol: u8) -> BTreeSet<u16> {
     let mut starts = BTreeSet::from([0]);
     if has_ports(protocol) {
-        starts.extend(applied.iter().flat_map(|applied| applied.source_starts(protocol)));
+        starts.extend(
+            applied
+                .iter()
+                .flat_map(|applied| applied.source_starts(protocol)),
+        );
     }
     starts
 }
 
 /// `rest` is the outcome of every protocol without lines.
 fn canonical(planes: Vec<Lines>, rest: OutcomeId) -> Row {
-    let bases: Vec<usize> = planes.iter().map(|lines| base_line(&lines.by_source)).collect();
-    let mains: Vec<OutcomeId> =
-        planes.iter().zip(&bases).map(|(lines, base)| main_of(&lines.by_source[*base].1)).collect();
+    let bases: Vec<usize> = planes
+        .iter()
+        .map(|lines| base_line(&lines.by_source))
+        .collect();
+    let mains: Vec<OutcomeId> = planes
+        .iter()
+        .zip(&bases)
+        .map(|(lines, base)| main_of(&lines.by_source[*base].1))
+        .collect();
     let unnamed = 256 - u32::try_from(planes.len()).unwrap_or(256);
     let votes = mains.iter().map(|main| (*main, 1)).chain([(rest, unnamed)]);
     let mut row = Row::constant(most_common(votes).unwrap_or(rest));
@@ -89,7 +113,9 @@ fn canonical(planes: Vec<Lines>, rest: OutcomeId) -> Row {
     if row.cells.default != rest {
         let named: BTreeSet<u8> = planes.iter().map(|lines| lines.protocol).collect();
         let others = (0..=u8::MAX).filter(|protocol| !named.contains(protocol));
-        row.cells.protocols.extend(others.map(|protocol| (Protocol(protocol), rest)));
+        row.cells
+            .protocols
+            .extend(others.map(|protocol| (Protocol(protocol), rest)));
     }
     for ((lines, base), main) in planes.iter().zip(bases).zip(mains) {
         add_lines(&mut row, lines, base, main);
@@ -114,9 +140,19 @@ fn add_lines(row: &mut Row, lines: &Lines, base: usize, main: OutcomeId) {
         let main = main_of(line);
         let mut cells = Cells::constant(main);
         add_line(&mut cells, protocol, line, main);
-        let last = lines.by_source.get(at + 1).map_or(u16::MAX, |(next, _)| *next - 1);
-        let source = PortRange { first: *first, last };
-        row.cuts.push(SourceCut { protocol, source, cells });
+        let last = lines
+            .by_source
+            .get(at + 1)
+            .map_or(u16::MAX, |(next, _)| *next - 1);
+        let source = PortRange {
+            first: *first,
+            last,
+        };
+        row.cuts.push(SourceCut {
+            protocol,
+            source,
+            cells,
+        });
     }
 }
 
@@ -130,7 +166,9 @@ fn add_line(cells: &mut Cells, protocol: Protocol, line: &Line, main: OutcomeId)
         if first == last {
             cells.exact.push((protocol, first, outcome));
         } else {
-            cells.ranges.push((protocol, PortRange { first, last }, outcome));
+            cells
+                .ranges
+                .push((protocol, PortRange { first, last }, outcome));
         }
     }
 }
@@ -142,7 +180,10 @@ fn add_types(cells: &mut Cells, protocol: Protocol, line: &Line, main: OutcomeId
         return;
     }
     for kind in 0..=u8::MAX {
-        let (low, high) = (u16::from_be_bytes([kind, 0]), u16::from_be_bytes([kind, 0xff]));
+        let (low, high) = (
+            u16::from_be_bytes([kind, 0]),
+            u16::from_be_bytes([kind, 0xff]),
+        );
         let from = all.partition_point(|(_, last, _)| *last < low);
         let of_kind = all[from..].iter().take_while(|(first, ..)| *first <= high);
         let codes = of_kind.map(|(first, last, outcome)| {
@@ -150,16 +191,20 @@ fn add_types(cells: &mut Cells, protocol: Protocol, line: &Line, main: OutcomeId
             let [_, last] = (*last).min(high).to_be_bytes();
             (first, last, *outcome)
         });
-        let votes = codes.clone().map(|(first, last, outcome)| {
-            (outcome, u32::from(last) - u32::from(first) + 1)
-        });
-        let Some(common) = most_common(votes) else { continue };
+        let votes = codes
+            .clone()
+            .map(|(first, last, outcome)| (outcome, u32::from(last) - u32::from(first) + 1));
+        let Some(common) = most_common(votes) else {
+            continue;
+        };
         let differing = codes.filter(|(.., outcome)| *outcome != common);
         let named = differing
             .flat_map(|(first, last, outcome)| (first..=last).map(move |code| (code, outcome)));
         let whole = (common != main).then_some((protocol, kind, None, common));
         cells.icmp.extend(whole);
-        cells.icmp.extend(named.map(|(code, outcome)| (protocol, kind, Some(code), outcome)));
+        cells
+            .icmp
+            .extend(named.map(|(code, outcome)| (protocol, kind, Some(code), outcome)));
     }
 }
 
@@ -187,18 +232,27 @@ fn base_line(by_source: &[(u16, Line)]) -> usize {
         return 0;
     }
     let width = |at: usize| {
-        let last = by_source.get(at + 1).map_or(u32::from(u16::MAX), |(next, _)| u32::from(*next) - 1);
+        let last = by_source
+            .get(at + 1)
+            .map_or(u32::from(u16::MAX), |(next, _)| u32::from(*next) - 1);
         last - u32::from(by_source[at].0) + 1
     };
     let mut totals: Vec<(usize, u32)> = Vec::new();
     for at in 0..by_source.len() {
-        match totals.iter_mut().find(|(first, _)| by_source[*first].1 == by_source[at].1) {
+        match totals
+            .iter_mut()
+            .find(|(first, _)| by_source[*first].1 == by_source[at].1)
+        {
             Some((_, total)) => *total += width(at),
             None => totals.push((at, width(at))),
         }
     }
     // Of equals the first.
-    totals.iter().rev().max_by_key(|(_, total)| *total).map_or(0, |(at, _)| *at)
+    totals
+        .iter()
+        .rev()
+        .max_by_key(|(_, total)| *total)
+        .map_or(0, |(at, _)| *at)
 }
 
 /// The outcome with most votes; of equals the one with the smallest number.
@@ -223,12 +277,19 @@ mod tests {
 
     fn answers(row: &Row, lines: &Lines) {
         for (at, (source, line)) in lines.by_source.iter().enumerate() {
-            let last = lines.by_source.get(at + 1).map_or(u16::MAX, |(next, _)| next - 1);
+            let last = lines
+                .by_source
+                .get(at + 1)
+                .map_or(u16::MAX, |(next, _)| next - 1);
             for source_port in [*source, last] {
                 for (first, last, outcome) in segments(line) {
                     for port in [first, u16::midpoint(first, last), last] {
                         let protocol = Protocol(lines.protocol);
-                        let service = ServiceMatch { protocol, source_port, port };
+                        let service = ServiceMatch {
+                            protocol,
+                            source_port,
+                            port,
+                        };
                         assert_eq!(row.outcome(&service), outcome, "{service:?} in {row:?}");
                     }
                 }
@@ -238,27 +299,43 @@ mod tests {
 
     fn check(lines: Vec<Lines>, rest: OutcomeId) -> Row {
         let copy: Vec<Lines> = (lines.iter())
-            .map(|l| Lines { protocol: l.protocol, by_source: l.by_source.clone() })
+            .map(|l| Lines {
+                protocol: l.protocol,
+                by_source: l.by_source.clone(),
+            })
             .collect();
         let row = canonical(lines, rest);
         copy.iter().for_each(|lines| answers(&row, lines));
         let named: BTreeSet<u8> = copy.iter().map(|lines| lines.protocol).collect();
         for protocol in (0..=u8::MAX).filter(|p| !named.contains(p)) {
             let protocol = Protocol(protocol);
-            let service = ServiceMatch { protocol, source_port: 7, port: 9 };
+            let service = ServiceMatch {
+                protocol,
+                source_port: 7,
+                port: 9,
+            };
             assert_eq!(row.outcome(&service), rest);
         }
         row
     }
 
     fn one(protocol: u8, line: &[(u16, u32)]) -> Lines {
-        let line = line.iter().map(|(start, outcome)| (*start, OutcomeId(*outcome))).collect();
-        Lines { protocol, by_source: vec![(0, line)] }
+        let line = line
+            .iter()
+            .map(|(start, outcome)| (*start, OutcomeId(*outcome)))
+            .collect();
+        Lines {
+            protocol,
+            by_source: vec![(0, line)],
+        }
     }
 
     #[test]
     fn ports_become_exact_and_ranges() {
-        let row = check(vec![one(6, &[(0, 0), (80, 1), (81, 0), (90, 2), (100, 0)])], OutcomeId(0));
+        let row = check(
+            vec![one(6, &[(0, 0), (80, 1), (81, 0), (90, 2), (100, 0)])],
+            OutcomeId(0),
+        );
         assert_eq!(row.cells.exact.len(), 1);
         assert_eq!(row.cells.ranges.len(), 1);
         assert!(row.cells.protocols.is_empty());
@@ -272,16 +349,37 @@ mod tests {
 
     #[test]
     fn icmp_types_and_codes() {
-        let line = [(0, 0), (0x0800, 1), (0x0803, 2), (0x0804, 1), (0x0900, 0), (0x0a00, 3)];
-        let row = check(vec![one(1, &line), one(58, &[(0, 1), (0x8000, 0)])], OutcomeId(0));
-        assert!(row.cells.icmp.contains(&(Protocol::ICMP, 8, None, OutcomeId(1))));
-        assert!(row.cells.icmp.contains(&(Protocol::ICMP, 8, Some(3), OutcomeId(2))));
+        let line = [
+            (0, 0),
+            (0x0800, 1),
+            (0x0803, 2),
+            (0x0804, 1),
+            (0x0900, 0),
+            (0x0a00, 3),
+        ];
+        let row = check(
+            vec![one(1, &line), one(58, &[(0, 1), (0x8000, 0)])],
+            OutcomeId(0),
+        );
+        assert!(
+            row.cells
+                .icmp
+                .contains(&(Protocol::ICMP, 8, None, OutcomeId(1)))
+        );
+        assert!(
+            row.cells
+                .icmp
+                .contains(&(Protocol::ICMP, 8, Some(3), OutcomeId(2)))
+        );
     }
 
     #[test]
     fn source_ports_become_cuts() {
         let line = |ports: &[(u16, u32)]| -> Line {
-            ports.iter().map(|(start, outcome)| (*start, OutcomeId(*outcome))).collect()
+            ports
+                .iter()
+                .map(|(start, outcome)| (*start, OutcomeId(*outcome)))
+                .collect()
         };
         let by_source = vec![
             (0, line(&[(0, 1)])),
@@ -289,7 +387,13 @@ mod tests {
             (200, line(&[(0, 1)])),
             (50_000, line(&[(0, 0)])),
         ];
-        let row = check(vec![Lines { protocol: 17, by_source }], OutcomeId(0));
+        let row = check(
+            vec![Lines {
+                protocol: 17,
+                by_source,
+            }],
+            OutcomeId(0),
+        );
         assert_eq!(row.cuts.len(), 2);
     }
 

@@ -105,7 +105,10 @@ impl Rule {
         };
         let families = || {
             let nets = [&far.nets, &far.not_nets, &near.nets, &near.not_nets];
-            nets.into_iter().flatten().map(Family::of).chain(rule.ip_version)
+            nets.into_iter()
+                .flatten()
+                .map(Family::of)
+                .chain(rule.ip_version)
         };
         let family = families().next();
         let contradiction = families().any(|other| Some(other) != family);
@@ -130,9 +133,12 @@ impl Rule {
     pub(crate) fn from_kube(rule: &KubeRule, namespace: &str, interner: &mut Interner) -> Self {
         let far = match &rule.peers {
             None => Side::Always,
-            Some(peers) => {
-                Side::Any(peers.iter().map(|p| peer_test(p, namespace, interner)).collect())
-            }
+            Some(peers) => Side::Any(
+                peers
+                    .iter()
+                    .map(|p| peer_test(p, namespace, interner))
+                    .collect(),
+            ),
         };
         let services = match &rule.ports {
             None => vec![Service::default()],
@@ -154,9 +160,14 @@ impl Rule {
                 interner.tests.release(test, &mut interner.names);
             }
         }
-        let lists = self.services.iter().flat_map(|s| s.source.iter().chain(&s.destination));
+        let lists = self
+            .services
+            .iter()
+            .flat_map(|s| s.source.iter().chain(&s.destination));
         let lists = lists.flat_map(|ports| ports.within.iter().chain(&ports.outside));
-        lists.flat_map(|list| &list.names).for_each(|name| interner.names.release(*name));
+        lists
+            .flat_map(|list| &list.names)
+            .for_each(|name| interner.names.release(*name));
     }
 }
 
@@ -182,7 +193,10 @@ impl Side {
             let test = nets_test(&entity.nets, &entity.not_nets);
             tests.push((test, Sense::Positive));
         } else if let Some(family) = family {
-            tests.push((nets_test(&[whole(family)], &entity.not_nets), Sense::Positive));
+            tests.push((
+                nets_test(&[whole(family)], &entity.not_nets),
+                Sense::Positive,
+            ));
         } else if !entity.not_nets.is_empty() {
             tests.push((nets_test(&entity.not_nets, &[]), Sense::Negative));
         }
@@ -194,7 +208,11 @@ impl Side {
             test.select(selector, &mut interner.names);
             tests.push((owner_test(test, interner), Sense::Negative));
         }
-        if tests.is_empty() { Self::Always } else { Self::All(tests.into()) }
+        if tests.is_empty() {
+            Self::Always
+        } else {
+            Self::All(tests.into())
+        }
     }
 }
 
@@ -228,9 +246,15 @@ fn positive_test(
 fn peer_test(peer: &KubePeer, namespace: &str, interner: &mut Interner) -> AddressTest {
     match peer {
         KubePeer::IpBlock { cidr, except } => nets_test(&[*cidr], except),
-        KubePeer::Pods { namespace_selector, pod_selector } => {
+        KubePeer::Pods {
+            namespace_selector,
+            pod_selector,
+        } => {
             let names = &mut interner.names;
-            let mut test = OwnerTest { kube: true, ..OwnerTest::default() };
+            let mut test = OwnerTest {
+                kube: true,
+                ..OwnerTest::default()
+            };
             match namespace_selector {
                 Some(selector) => test.select_namespace(selector, names),
                 None => test.scope = Some(names.acquire(namespace)),
@@ -248,7 +272,10 @@ fn owner_test(test: OwnerTest, interner: &mut Interner) -> AddressTest {
 }
 
 fn nets_test(nets: &[IpNet], except: &[IpNet]) -> AddressTest {
-    AddressTest::Nets(Arc::new(NetsTest { nets: net_list(nets), except: net_list(except) }))
+    AddressTest::Nets(Arc::new(NetsTest {
+        nets: net_list(nets),
+        except: net_list(except),
+    }))
 }
 
 /// Sorted, without host bits and repeats.
@@ -313,7 +340,10 @@ impl Service {
 
 impl Ports {
     pub(crate) fn names(&self) -> impl Iterator<Item = Name> {
-        self.within.iter().chain(&self.outside).flat_map(|list| list.names.iter().copied())
+        self.within
+            .iter()
+            .chain(&self.outside)
+            .flat_map(|list| list.names.iter().copied())
     }
 }
 
@@ -328,7 +358,10 @@ impl PortList {
             }
         }
         listed.sort_unstable();
-        Self { numbers: interval::normal(numbers).into(), names: listed.into() }
+        Self {
+            numbers: interval::normal(numbers).into(),
+            names: listed.into(),
+        }
     }
 }
 
@@ -343,9 +376,16 @@ fn kube_services(ports: &[KubePort], names: &mut Names) -> Vec<Service> {
         let destination = (!all).then(|| {
             let specs = entries().filter_map(|port| port.port.as_ref());
             let within = Some(PortList::from_specs(specs, names));
-            Box::new(Ports { within, outside: None })
+            Box::new(Ports {
+                within,
+                outside: None,
+            })
         });
-        Service { protocol: Some(protocol), destination, ..Service::default() }
+        Service {
+            protocol: Some(protocol),
+            destination,
+            ..Service::default()
+        }
     };
     protocols.into_iter().map(service).collect()
 }

@@ -50,6 +50,15 @@ ids! {
     StackIndex;
 }
 
+impl Id for ocicat_node::ClassId {
+    fn from_number(number: u32) -> Self {
+        Self(number)
+    }
+    fn number(self) -> u32 {
+        self.0
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Slab<I, T> {
     items: Vec<Option<T>>,
@@ -60,7 +69,12 @@ pub(crate) struct Slab<I, T> {
 
 impl<I, T> Default for Slab<I, T> {
     fn default() -> Self {
-        Self { items: Vec::new(), free: Vec::new(), resting: Vec::new(), kind: PhantomData }
+        Self {
+            items: Vec::new(),
+            free: Vec::new(),
+            resting: Vec::new(),
+            kind: PhantomData,
+        }
     }
 }
 
@@ -71,7 +85,10 @@ impl<I: Id, T> Slab<I, T> {
             return I::from_number(number);
         }
         let number = u32::try_from(self.items.len()).unwrap_or(u32::MAX);
-        assert!(number < u32::MAX, "more than four billion items of one kind");
+        assert!(
+            number < u32::MAX,
+            "more than four billion items of one kind"
+        );
         self.items.push(Some(item));
         I::from_number(number)
     }
@@ -96,7 +113,15 @@ impl<I: Id, T> Slab<I, T> {
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (I, &T)> {
-        (0u32..).zip(&self.items).filter_map(|(n, item)| Some((I::from_number(n), item.as_ref()?)))
+        (0u32..)
+            .zip(&self.items)
+            .filter_map(|(n, item)| Some((I::from_number(n), item.as_ref()?)))
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (I, &mut T)> {
+        (0u32..)
+            .zip(&mut self.items)
+            .filter_map(|(n, item)| Some((I::from_number(n), item.as_mut()?)))
     }
 
     /// One more than the highest number ever in use.
@@ -109,13 +134,15 @@ impl<I: Id, T> Index<I> for Slab<I, T> {
     type Output = T;
 
     fn index(&self, id: I) -> &T {
-        self.get(id).expect("a number is only held while its item lives")
+        self.get(id)
+            .expect("a number is only held while its item lives")
     }
 }
 
 impl<I: Id, T> IndexMut<I> for Slab<I, T> {
     fn index_mut(&mut self, id: I) -> &mut T {
-        self.get_mut(id).expect("a number is only held while its item lives")
+        self.get_mut(id)
+            .expect("a number is only held while its item lives")
     }
 }
 

@@ -6,72 +6,64 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 use ocicat_node::ClassId;
+use rustc_hash::FxHashMap;
 
-use crate::slab::{EntryId, KindId, Slab, SlotId};
+use crate::slab::{EntryId, Id, KindId, Slab, SlotId};
 
+/// There are as many as addresses: kept small.
 #[derive(Debug)]
 pub(crate) struct Slot {
     pub(crate) address: IpAddr,
-    owners: Owners,
-    /// How many nodes have the address.
-    pub(crate) nodes: u16,
-    /// How many regions are just this address: one or none.
-    pub(crate) pins: u16,
-    /// Whether a local endpoint has the address.
+    /// A region is just this address.
+    pub(crate) pinned: bool,
+    /// A local endpoint has the address.
     pub(crate) local: bool,
     pub(crate) touched: bool,
-    pub(crate) kind: Option<KindId>,
+    /// How many nodes have the address.
+    pub(crate) nodes: u16,
+    /// The only owner, or one of several: see [`Slots::owners`].
+    owner: Maybe<EntryId>,
+    kind: Maybe<KindId>,
+    emitted: Maybe<ClassId>,
     /// Where the slot stands among the members of its kind.
     pub(crate) place: u32,
-    pub(crate) emitted: Option<ClassId>,
 }
 
-/// Endpoints that have the address: nearly always at most one.
-#[derive(Debug, Default)]
-enum Owners {
-    #[default]
-    None,
-    One(EntryId),
-    #[expect(clippy::box_collection, reason = "keeps the common slot small")]
-    Many(Box<Vec<EntryId>>),
+/// A number or none, in the room of a number. The highest number of all is never given out.
+#[derive(Debug, Clone, Copy)]
+struct Maybe<I>(I);
+
+impl<I: Id> Maybe<I> {
+    fn new(id: Option<I>) -> Self {
+        Self(id.unwrap_or_else(|| I::from_number(u32::MAX)))
+    }
+
+    fn get(self) -> Option<I> {
+        (self.0.number() < u32::MAX).then_some(self.0)
+    }
 }
 
 impl Slot {
-    pub(crate) fn owners(&self) -> &[EntryId] {
-        match &self.owners {
-            Owners::None => &[],
-            Owners::One(entry) => std::slice::from_ref(entry),
-            Owners::Many(entries) => entries,
-        }
+    pub(crate) fn kind(&self) -> Option<KindId> {
+        self.kind.get()
     }
 
-    pub(crate) fn add_owner(&mut self, entry: EntryId) {
-        let mut owners = self.owners().to_vec();
-        if let Err(at) = owners.binary_search(&entry) {
-            owners.insert(at, entry);
-            self.set_owners(owners);
-        }
+    pub(crate) fn set_kind(&mut self, kind: Option<KindId>) {
+        self.kind = Maybe::new(kind);
     }
 
-    pub(crate) fn remove_owner(&mut self, entry: EntryId) {
-        let mut owners = self.owners().to_vec();
-        if let Ok(at) = owners.binary_search(&entry) {
-            owners.remove(at);
-            self.set_owners(owners);
-        }
+    /// The class that was told of the address.
+    pub(crate) fn emitted(&self) -> Option<ClassId> {
+        self.emitted.get()
     }
 
-    fn set_owners(&mut self, owners: Vec<EntryId>) {
-        self.owners = match owners.as_slice() {
-            [] => Owners::None,
-            [entry] => Owners::One(*entry),
-            _ => Owners::Many(Box::new(owners)),
-        };
+    pub(crate) fn set_emitted(&mut self, class: Option<ClassId>) {
+        self.emitted = Maybe::new(class);
     }
 
     /// Nothing asks for the slot any more.
     pub(crate) fn is_unused(&self) -> bool {
-        self.owners().is_empty() && self.nodes == 0 && self.pins == 0
+        self.owner.get().is_none() && self.nodes == 0 && !self.pinned
     }
 }
 
@@ -80,6 +72,8 @@ pub(crate) struct Slots {
     v4: BTreeMap<u32, SlotId>,
     v6: BTreeMap<u128, SlotId>,
     pub(crate) items: Slab<SlotId, Slot>,
+    /// Owners of the few addresses that have several; sorted.
+    shared: FxHashMap<SlotId, Vec<EntryId>>,
 }
 
 impl Slots {
@@ -90,20 +84,58 @@ impl Slots {
         }
     }
 
+    /// Endpoints that have the address: nearly always at most one. Sorted.
+    pub(crate) fn owners(&self, id: SlotId) -> &[EntryId] {
+        match self.shared.get(&id) {
+            Some(owners) => owners,
+            None => match &self.items[id].owner {
+                owner if owner.get().is_some() => std::slice::from_ref(&owner.0),
+                _ => &[],
+            },
+        }
+    }
+
+    pub(crate) fn add_owner(&mut self, id: SlotId, entry: EntryId) {
+        let owners = self.owners(id);
+        if let Err(at) = owners.binary_search(&entry) {
+            let mut owners = owners.to_vec();
+            owners.insert(at, entry);
+            self.set_owners(id, owners);
+        }
+    }
+
+    pub(crate) fn remove_owner(&mut self, id: SlotId, entry: EntryId) {
+        let owners = self.owners(id);
+        if let Ok(at) = owners.binary_search(&entry) {
+            let mut owners = owners.to_vec();
+            owners.remove(at);
+            self.set_owners(id, owners);
+        }
+    }
+
+    fn set_owners(&mut self, id: SlotId, owners: Vec<EntryId>) {
+        self.items[id].owner = Maybe::new(owners.first().copied());
+        if owners.len() > 1 {
+            self.shared.insert(id, owners);
+        } else {
+            self.shared.remove(&id);
+        }
+    }
+
     /// The slot of the address, made if need be.
     pub(crate) fn obtain(&mut self, address: IpAddr) -> SlotId {
         let items = &mut self.items;
         let make = || {
             items.insert(Slot {
                 address,
-                owners: Owners::None,
-                nodes: 0,
-                pins: 0,
+                pinned: false,
                 local: false,
                 touched: false,
-                kind: None,
+                nodes: 0,
+                owner: Maybe::new(None),
+                kind: Maybe::new(None),
+                emitted: Maybe::new(None),
                 place: 0,
-                emitted: None,
             })
         };
         match address {
@@ -113,7 +145,10 @@ impl Slots {
     }
 
     pub(crate) fn remove(&mut self, id: SlotId) {
-        let Some(slot) = self.items.remove(id) else { return };
+        self.shared.remove(&id);
+        let Some(slot) = self.items.remove(id) else {
+            return;
+        };
         match slot.address {
             IpAddr::V4(address) => self.v4.remove(&u32::from(address)),
             IpAddr::V6(address) => self.v6.remove(&u128::from(address)),
@@ -141,18 +176,17 @@ impl Slots {
 
     /// IPv4 before IPv6, by number.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Slot> {
-        self.v4.values().chain(self.v6.values()).map(|id| &self.items[*id])
+        self.v4
+            .values()
+            .chain(self.v6.values())
+            .map(|id| &self.items[*id])
     }
 }
 
 /// The address after this one, unless it is the last of its family.
 pub(crate) fn successor(address: IpAddr) -> Option<IpAddr> {
     match address {
-        IpAddr::V4(address) => {
-            Some(Ipv4Addr::from(u32::from(address).checked_add(1)?).into())
-        }
-        IpAddr::V6(address) => {
-            Some(Ipv6Addr::from(u128::from(address).checked_add(1)?).into())
-        }
+        IpAddr::V4(address) => Some(Ipv4Addr::from(u32::from(address).checked_add(1)?).into()),
+        IpAddr::V6(address) => Some(Ipv6Addr::from(u128::from(address).checked_add(1)?).into()),
     }
 }

@@ -21,7 +21,11 @@ pub(crate) struct Interner {
 }
 
 impl Interner {
-    pub(crate) fn label_set(&mut self, labels: &BTreeMap<Arc<str>, Arc<str>>, prefix: &str) -> LabelSetId {
+    pub(crate) fn label_set(
+        &mut self,
+        labels: &BTreeMap<Arc<str>, Arc<str>>,
+        prefix: &str,
+    ) -> LabelSetId {
         let names = &mut self.names;
         let pairs = labels.iter().map(|(key, value)| {
             let key = match prefix {
@@ -41,10 +45,17 @@ impl Interner {
         fixed: &[(&str, &str)],
     ) -> LabelSetId {
         let names = &mut self.names;
-        let own = labels.iter().filter(|(key, _)| fixed.iter().all(|(f, _)| **f != ***key));
-        let mut pairs: Vec<(Name, Name)> =
-            own.map(|(key, value)| (names.acquire(key), names.acquire(value))).collect();
-        pairs.extend(fixed.iter().map(|(key, value)| (names.acquire(key), names.acquire(value))));
+        let own = labels
+            .iter()
+            .filter(|(key, _)| fixed.iter().all(|(f, _)| **f != ***key));
+        let mut pairs: Vec<(Name, Name)> = own
+            .map(|(key, value)| (names.acquire(key), names.acquire(value)))
+            .collect();
+        pairs.extend(
+            fixed
+                .iter()
+                .map(|(key, value)| (names.acquire(key), names.acquire(value))),
+        );
         self.labels.acquire(&mut self.names, pairs)
     }
 
@@ -109,8 +120,10 @@ impl Sources {
         (namespace, name): (&str, &str),
         labels: Option<&BTreeMap<Arc<str>, Arc<str>>>,
     ) {
-        let source =
-            Source::Account(interner.names.acquire(namespace), interner.names.acquire(name));
+        let source = Source::Account(
+            interner.names.acquire(namespace),
+            interner.names.acquire(name),
+        );
         let giver = labels.map(|labels| Giver {
             view: interner.label_set_with(labels, &[(NAME_LABEL, name)]),
             inherited: interner.label_set(labels, "pcsa."),
@@ -133,7 +146,13 @@ impl Sources {
     }
 
     /// Takes over one hold on the names of `source`; releases it if there is nothing to store.
-    fn put(&mut self, interner: &mut Interner, source: Source, giver: Option<Giver>, profile: &str) {
+    fn put(
+        &mut self,
+        interner: &mut Interner,
+        source: Source,
+        giver: Option<Giver>,
+        profile: &str,
+    ) {
         let old = match giver {
             Some(giver) => self.givers.insert(source, giver),
             None => self.givers.remove(&source),
@@ -185,7 +204,10 @@ impl Sources {
             return interner.labels.retain(giver.view);
         }
         let (Source::Namespace(name) | Source::Account(_, name) | Source::Profile(name)) = source;
-        let pair = (interner.names.acquire(NAME_LABEL), interner.names.retain(name));
+        let pair = (
+            interner.names.acquire(NAME_LABEL),
+            interner.names.retain(name),
+        );
         interner.labels.acquire(&mut interner.names, vec![pair])
     }
 
@@ -250,17 +272,27 @@ mod tests {
         let labels = BTreeMap::from([("team".into(), "red".into())]);
         sources.put_namespace(&mut interner, "shop", Some(&labels));
         let profile = interner.names.acquire("kns.shop");
-        assert_eq!(sources.standing(&interner.names, profile), Standing::Namespace);
+        assert_eq!(
+            sources.standing(&interner.names, profile),
+            Standing::Namespace
+        );
         assert!(interner.names.find("pcns.team").is_some());
         let changed = sources.take_changed();
         assert_eq!(changed.len(), 2);
-        changed.into_iter().for_each(|source| release_source(&mut interner, source));
+        changed
+            .into_iter()
+            .for_each(|source| release_source(&mut interner, source));
         sources.put_namespace(&mut interner, "shop", Some(&labels));
         assert!(sources.take_changed().is_empty());
         sources.put_namespace(&mut interner, "shop", None);
-        assert_eq!(sources.standing(&interner.names, profile), Standing::Missing);
+        assert_eq!(
+            sources.standing(&interner.names, profile),
+            Standing::Missing
+        );
         let changed = sources.take_changed();
-        changed.into_iter().for_each(|source| release_source(&mut interner, source));
+        changed
+            .into_iter()
+            .for_each(|source| release_source(&mut interner, source));
         interner.names.release(profile);
         for text in ["shop", "team", "pcns.team", "kns.shop", NAME_LABEL] {
             assert!(interner.names.find(text).is_none(), "{text}");

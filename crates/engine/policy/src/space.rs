@@ -79,13 +79,17 @@ impl Space {
         if new {
             if is_full_length(&prefix) {
                 let slot = self.slots.obtain(prefix.addr());
-                self.slots.items[slot].pins += 1;
+                self.slots.items[slot].pinned = true;
                 self.touch(slot);
             } else {
                 let around = self.chain(id).nth(1);
                 let own = around.and_then(|around| self.regions.items[around].own);
                 let origin = own.and_then(|kind| self.class_before(kind));
-                let key = KindKey { owners: OwnerSet::None, region: id, node: false };
+                let key = KindKey {
+                    owners: OwnerSet::None,
+                    region: id,
+                    node: false,
+                };
                 let kind = self.kind(ids, key, origin);
                 self.kind_items[kind].of_region = true;
                 let region = &mut self.regions.items[id];
@@ -101,8 +105,7 @@ impl Space {
     /// so that a wide prefix costs nothing for the pools below it.
     fn touch_direct(&mut self, prefix: IpNet) {
         let mut from = Some(prefix.network());
-        while let Some((address, slot)) =
-            from.and_then(|from| self.slots.next_inside(prefix, from))
+        while let Some((address, slot)) = from.and_then(|from| self.slots.next_inside(prefix, from))
         {
             let around = self.regions.around(address);
             let inside = around
@@ -146,13 +149,13 @@ impl Space {
 
     pub(crate) fn add_owner(&mut self, address: IpAddr, entry: EntryId) {
         let slot = self.slots.obtain(address);
-        self.slots.items[slot].add_owner(entry);
+        self.slots.add_owner(slot, entry);
         self.touch(slot);
     }
 
     pub(crate) fn remove_owner(&mut self, address: IpAddr, entry: EntryId) {
         if let Some(slot) = self.slots.find(address) {
-            self.slots.items[slot].remove_owner(entry);
+            self.slots.remove_owner(slot, entry);
             self.touch(slot);
         }
     }
@@ -194,7 +197,7 @@ impl Space {
         if is_full_length(&prefix)
             && let Some(slot) = self.slots.find(prefix.addr())
         {
-            self.slots.items[slot].pins -= 1;
+            self.slots.items[slot].pinned = false;
             self.touch(slot);
         }
         for kind in kinds {
@@ -211,17 +214,20 @@ impl Space {
     fn settle_slot(&mut self, ids: &mut Identities, endpoints: &Endpoints, id: SlotId) {
         let slot = &mut self.slots.items[id];
         slot.touched = false;
-        let (address, old) = (slot.address, slot.kind);
+        let (address, old) = (slot.address, slot.kind());
         if slot.is_unused() {
-            if let Some(class) = slot.emitted {
+            if let Some(class) = slot.emitted() {
                 self.vacated.insert(IpNet::from(address), class);
             }
             self.leave_kind(ids, id);
             self.slots.remove(id);
             return;
         }
-        let mut owners: Vec<IdentityId> =
-            slot.owners().iter().filter_map(|entry| endpoints.identity(*entry)).collect();
+        let node = slot.nodes > 0;
+        let owners = self.slots.owners(id).iter();
+        let mut owners: Vec<IdentityId> = owners
+            .filter_map(|entry| endpoints.identity(*entry))
+            .collect();
         owners.sort_unstable();
         owners.dedup();
         let owners = match owners.as_slice() {
@@ -229,24 +235,39 @@ impl Space {
             [one] => OwnerSet::One(*one),
             _ => OwnerSet::Many(owners.into()),
         };
-        let node = slot.nodes > 0;
-        let region = self.regions.longest(address).expect("two regions hold every address");
+        let region = self
+            .regions
+            .longest(address)
+            .expect("two regions hold every address");
         let origin = old.and_then(|kind| self.class_before(kind));
-        let kind = self.kind(ids, KindKey { owners, region, node }, origin);
+        let kind = self.kind(
+            ids,
+            KindKey {
+                owners,
+                region,
+                node,
+            },
+            origin,
+        );
         if old != Some(kind) {
             self.leave_kind(ids, id);
             let members = &mut self.kind_items[kind].members;
             let place = u32::try_from(members.len()).unwrap_or(u32::MAX);
             members.push(id);
             let slot = &mut self.slots.items[id];
-            (slot.kind, slot.place) = (Some(kind), place);
+            slot.set_kind(Some(kind));
+            slot.place = place;
         }
         self.moved_slots.push(id);
     }
 
     fn leave_kind(&mut self, ids: &mut Identities, id: SlotId) {
         let slot = &mut self.slots.items[id];
-        let (Some(kind), place) = (slot.kind.take(), slot.place) else { return };
+        let (kind, place) = (slot.kind(), slot.place);
+        slot.set_kind(None);
+        let Some(kind) = kind else {
+            return;
+        };
         let members = &mut self.kind_items[kind].members;
         members.swap_remove(place as usize);
         if let Some(moved) = members.get(place as usize) {
@@ -289,7 +310,9 @@ impl Space {
         if kind.of_region || !kind.members.is_empty() {
             return;
         }
-        let Some(kind) = self.kind_items.remove(id) else { return };
+        let Some(kind) = self.kind_items.remove(id) else {
+            return;
+        };
         self.kinds.remove(&kind.key);
         let place = kind.place_in_region as usize;
         let kinds = &mut self.regions.items[kind.key.region].kinds;
@@ -313,7 +336,8 @@ impl Space {
     }
 
     fn in_pool(&self, region: RegionId) -> bool {
-        self.chain(region).any(|id| self.regions.items[id].pools > 0)
+        self.chain(region)
+            .any(|id| self.regions.items[id].pools > 0)
     }
 
     /// The region and those around it, longest first.
@@ -342,7 +366,9 @@ impl Space {
     /// Identities of the network sets that hold the region.
     pub(crate) fn sets_around(&self, region: RegionId) -> Vec<IdentityId> {
         let chain = self.chain(region);
-        chain.flat_map(|id| self.regions.items[id].sets.iter().copied()).collect()
+        chain
+            .flat_map(|id| self.regions.items[id].sets.iter().copied())
+            .collect()
     }
 
     pub(crate) fn end_rest(&mut self) {

@@ -11,7 +11,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use crate::block::{Block, Blocks, BodyKind};
 use crate::identity::NamedPort;
 use crate::policy::Policies;
-use crate::slab::{BlockId, Slab, StackIndex};
+use crate::slab::{BlockId, QuestionId, Slab, StackIndex};
 
 /// Everything that the table of a stack depends on besides the content of its blocks.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -37,14 +37,34 @@ pub(crate) struct Near {
 #[derive(Debug, Clone)]
 pub(crate) enum Step {
     /// After a Pass it goes on at `resume`.
-    Rule { block: BlockId, index: u32, resume: u32 },
+    Rule {
+        block: BlockId,
+        index: u32,
+        resume: u32,
+    },
     /// A policy whose selector cannot be read.
-    Closed { block: BlockId },
+    Closed {
+        block: BlockId,
+    },
     /// Denies what is left.
-    EndOfTier { name: Arc<str>, token: u32 },
+    EndOfTier {
+        name: Arc<str>,
+        token: u32,
+    },
     /// A profile that does not exist.
-    Missing { block: BlockId },
+    Missing {
+        block: BlockId,
+    },
     EndOfProfiles,
+}
+
+/// What to look at first to know that a rule does not match.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Gate {
+    /// No claimed address matches that does not answer yes.
+    Question(QuestionId),
+    Open,
+    NoRule,
 }
 
 #[derive(Debug)]
@@ -54,6 +74,8 @@ pub(crate) struct Stack {
     pub(crate) steps: Box<[Step]>,
     /// The steps that are no rules.
     pub(crate) ends: Box<[u32]>,
+    /// One for each step.
+    pub(crate) gates: Box<[Gate]>,
     /// How many local addresses use it.
     pub(crate) users: u32,
     pub(crate) table: Table,
@@ -89,7 +111,10 @@ impl Table {
     }
 
     pub(crate) fn own_row_of(&self, class: ClassId) -> Option<RowId> {
-        let at = self.rows.binary_search_by_key(&class, |(class, _)| *class).ok()?;
+        let at = self
+            .rows
+            .binary_search_by_key(&class, |(class, _)| *class)
+            .ok()?;
         Some(self.rows[at].1)
     }
 }
@@ -116,12 +141,13 @@ impl Stacks {
             return index;
         }
         let key = Arc::new(key);
-        let (steps, ends) = plan(&key, &blocks.items, policies);
+        let Planned { steps, ends, gates } = plan(&key, &blocks.items, policies);
         let stack = Stack {
             id: StackId(self.next),
             key: key.clone(),
             steps,
             ends,
+            gates,
             users: 1,
             table: Table::default(),
         };
@@ -152,7 +178,7 @@ impl Stacks {
         let key = Arc::new(key);
         let stack = &mut self.items[index];
         let old = std::mem::replace(&mut stack.key, key.clone());
-        (stack.steps, stack.ends) = plan(&key, &blocks.items, policies);
+        stack.take(plan(&key, &blocks.items, policies));
         leave(blocks, &old, index);
         join(blocks, &key, index);
         self.numbers.remove(&old);
@@ -162,7 +188,7 @@ impl Stacks {
     /// The steps follow from the key, the blocks and the tiers: makes them anew.
     pub(crate) fn plan_again(&mut self, index: StackIndex, blocks: &Blocks, policies: &Policies) {
         let stack = &mut self.items[index];
-        (stack.steps, stack.ends) = plan(&stack.key, &blocks.items, policies);
+        stack.take(plan(&stack.key, &blocks.items, policies));
     }
 
     /// Removes the stacks that nobody uses.
@@ -183,10 +209,7 @@ impl Stacks {
 
 fn join(blocks: &mut Blocks, key: &StackKey, index: StackIndex) {
     for block in key.blocks.iter().chain(&key.profiles) {
-        let stacks = &mut blocks.items[*block].stacks;
-        if !stacks.contains(&index) {
-            stacks.push(index);
-        }
+        blocks.items[*block].stacks.push(index);
     }
 }
 
@@ -198,20 +221,39 @@ fn leave(blocks: &mut Blocks, key: &StackKey, index: StackIndex) {
     }
 }
 
-fn plan(
-    key: &StackKey,
-    blocks: &Slab<BlockId, Block>,
-    policies: &Policies,
-) -> (Box<[Step]>, Box<[u32]>) {
+/// What follows from a key, the blocks and the tiers.
+struct Planned {
+    steps: Box<[Step]>,
+    ends: Box<[u32]>,
+    gates: Box<[Gate]>,
+}
+
+impl Stack {
+    fn take(&mut self, planned: Planned) {
+        let Planned { steps, ends, gates } = planned;
+        (self.steps, self.ends, self.gates) = (steps, ends, gates);
+    }
+}
+
+fn plan(key: &StackKey, blocks: &Slab<BlockId, Block>, policies: &Policies) -> Planned {
     let off: FxHashSet<(u32, u32)> = key.near.off.iter().copied().collect();
-    let mut plan = Plan { blocks, off, steps: Vec::new(), group: 0, place: 0 };
+    let mut plan = Plan {
+        blocks,
+        off,
+        steps: Vec::new(),
+        group: 0,
+        place: 0,
+    };
     let tier = |block: &BlockId| blocks[*block].tier;
     for of_tier in key.blocks.chunk_by(|a, b| tier(a) == tier(b)) {
         of_tier.iter().for_each(|block| plan.add(*block));
         let tier = tier(&of_tier[0]).map(|name| policies.tier(name));
         let denies = tier.filter(|tier| tier.default_action != Action::Pass);
         if let Some(tier) = denies {
-            plan.steps.push(Step::EndOfTier { name: tier.name.clone(), token: tier.token });
+            plan.steps.push(Step::EndOfTier {
+                name: tier.name.clone(),
+                token: tier.token,
+            });
         }
         plan.end_group();
     }
@@ -220,9 +262,25 @@ fn plan(
         plan.end_group();
     }
     plan.steps.push(Step::EndOfProfiles);
-    let ends = (0u32..).zip(&plan.steps).filter(|(_, step)| !matches!(step, Step::Rule { .. }));
+    let ends = (0u32..)
+        .zip(&plan.steps)
+        .filter(|(_, step)| !matches!(step, Step::Rule { .. }));
     let ends = ends.map(|(number, _)| number).collect();
-    (plan.steps.into(), ends)
+    let gate = |step: &Step| match step {
+        Step::Rule { block, index, .. } => {
+            match blocks[*block].body.asked[*index as usize].far.gate() {
+                Some(question) => Gate::Question(question),
+                None => Gate::Open,
+            }
+        }
+        _ => Gate::NoRule,
+    };
+    let gates = plan.steps.iter().map(gate).collect();
+    Planned {
+        steps: plan.steps.into(),
+        ends,
+        gates,
+    }
 }
 
 struct Plan<'a> {
@@ -244,7 +302,11 @@ impl Plan<'_> {
             BodyKind::Rules => {
                 let count = u32::try_from(body.rules.len()).unwrap_or(u32::MAX);
                 let on = (0..count).filter(|index| !self.off.contains(&(self.place, *index)));
-                self.steps.extend(on.map(|index| Step::Rule { block, index, resume: 0 }));
+                self.steps.extend(on.map(|index| Step::Rule {
+                    block,
+                    index,
+                    resume: 0,
+                }));
             }
         }
         self.place += 1;

@@ -30,8 +30,12 @@ impl Engine {
     /// Reports of all policies, sorted by their keys.
     #[must_use]
     pub fn reports(&self) -> Vec<PolicyReport> {
-        let mut all: Vec<PolicyReport> =
-            self.policies.items.iter().map(|(id, _)| self.report_of(id)).collect();
+        let mut all: Vec<PolicyReport> = self
+            .policies
+            .items
+            .iter()
+            .map(|(id, _)| self.report_of(id))
+            .collect();
         all.sort_unstable_by(|a, b| a.key.cmp(&b.key));
         all
     }
@@ -62,7 +66,10 @@ impl Engine {
         if !tier.exists {
             problems.push(Problem::warning(
                 "spec.tier",
-                format!("tier {:?} does not exist: it counts as last, with Deny at its end", tier.name),
+                format!(
+                    "tier {:?} does not exist: it counts as last, with Deny at its end",
+                    tier.name
+                ),
             ));
         }
         let over_budget = policy.blocks.iter().flatten().any(|block| {
@@ -79,7 +86,11 @@ impl Engine {
                 ),
             ));
         }
-        let endpoints = if policy.selected == 0 { 0 } else { self.locals.selected_by(id) };
+        let endpoints = if policy.selected == 0 {
+            0
+        } else {
+            self.locals.selected_by(id)
+        };
         PolicyReport {
             key: policy.key.clone(),
             policy: policy.reference.clone(),

@@ -1,7 +1,5 @@
 //! Tables: the rows of each stack, built whole or class by class.
 
-use std::collections::BTreeSet;
-
 use ocicat_flow::{Decider, Outcome, Verdict};
 use ocicat_node::{ClassId, Row, RowId};
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -12,8 +10,8 @@ use crate::outcome::{Outcomes, Rows};
 use crate::paint::{Applied, Sheet};
 use crate::question::Questions;
 use crate::row::{self, Budget, OverBudget};
-use crate::slab::StackIndex;
-use crate::stack::{Stack, Stacks, Step, Table};
+use crate::slab::QuestionId;
+use crate::stack::{Gate, Stack, Step, Table};
 
 /// What tables are made of and made from.
 pub(crate) struct Workshop<'a> {
@@ -34,7 +32,7 @@ type Deviation = (ClassId, u32, Mark);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum Mark {
-    Truth(bool),
+    Truth(Truth),
     /// Which question, and the port number.
     Port(u32, u16),
 }
@@ -46,7 +44,16 @@ impl<'a> Workshop<'a> {
         budget: Budget,
     ) -> Self {
         let scratch = vec![false; questions.items.span()];
-        Self { blocks, questions, classes, outcomes, rows, budget, scratch, all: None }
+        Self {
+            blocks,
+            questions,
+            classes,
+            outcomes,
+            rows,
+            budget,
+            scratch,
+            all: None,
+        }
     }
 
     /// Builds the whole table.
@@ -63,38 +70,36 @@ impl<'a> Workshop<'a> {
         }
     }
 
-    /// Brings the row of a class up to date in some stacks. Those that may be over their budget
-    /// now are added to `suspects`: they have to be built whole.
+    /// Brings the rows of some classes up to date. `false` if that may exceed the budget: the
+    /// stack has to be built whole.
     pub(crate) fn update(
         &mut self,
-        stacks: &mut Stacks,
-        class: ClassId,
-        indices: impl IntoIterator<Item = StackIndex>,
-        suspects: &mut BTreeSet<StackIndex>,
-    ) {
-        let Some(signature) = self.classes.items.get(&class).map(|class| class.signature.clone())
-        else {
-            return;
-        };
-        self.load(&signature, true);
-        for index in indices {
-            let stack = &mut stacks.items[index];
-            match self.row_of_loaded(stack, &signature) {
-                Ok(row) => {
+        stack: &mut Stack,
+        classes: impl IntoIterator<Item = ClassId>,
+    ) -> bool {
+        let mut groups: FxHashMap<Vec<(u32, Mark)>, RowId> = FxHashMap::default();
+        let mut key = Vec::new();
+        for class in classes {
+            let Some(item) = self.classes.items.get(&class) else {
+                continue;
+            };
+            let signature = &*item.signature;
+            self.marks(stack, signature, &mut key);
+            let row = match groups.get(&key) {
+                Some(row) => *row,
+                None => {
+                    let Ok(row) = self.row_of_marks(stack, signature, &key) else {
+                        return false;
+                    };
                     let row = self.rows.intern(row, self.outcomes);
-                    let table = &mut stack.table;
-                    let own = (Some(row) != table.default_row).then_some(row);
-                    self.set_own(table, class, own);
-                    if self.exceeds(table) {
-                        suspects.insert(index);
-                    }
+                    groups.insert(key.clone(), row);
+                    row
                 }
-                Err(OverBudget) => {
-                    suspects.insert(index);
-                }
-            }
+            };
+            let own = (Some(row) != stack.table.default_row).then_some(row);
+            self.set_own(&mut stack.table, class, own);
         }
-        self.load(&signature, false);
+        !self.exceeds(&stack.table)
     }
 
     fn load(&mut self, signature: &Signature, answer: bool) {
@@ -103,17 +108,55 @@ impl<'a> Workshop<'a> {
         }
     }
 
-    fn row_of_loaded(&mut self, stack: &Stack, signature: &Signature) -> Result<Row, OverBudget> {
-        let sheet = self.sheet(stack, signature);
-        let mut applied = Vec::new();
-        for (number, step) in (0u32..).zip(&stack.steps) {
-            let Step::Rule { block, index, .. } = step else { continue };
-            let far = &self.blocks.items[*block].body.asked[*index as usize].far;
-            let truth = far.truth(signature.unclaimed, |question| self.scratch[question.0 as usize]);
-            if truth != Truth::No {
-                applied.extend(Applied::new(&sheet, number, truth));
+    /// All that the row of a class follows from: the rules that match or may match, and the
+    /// ports of those that know them by name.
+    fn marks(&mut self, stack: &Stack, signature: &Signature, marks: &mut Vec<(u32, Mark)>) {
+        marks.clear();
+        self.load(signature, true);
+        let unclaimed = signature.unclaimed;
+        if unclaimed {
+            marks.push((u32::MAX, Mark::Truth(Truth::Unknown)));
+        }
+        for (number, gate) in (0u32..).zip(&stack.gates) {
+            match gate {
+                Gate::NoRule => continue,
+                Gate::Question(question) if !unclaimed => {
+                    if !self.scratch[question.0 as usize] {
+                        continue;
+                    }
+                }
+                Gate::Question(_) | Gate::Open => {}
+            }
+            let Step::Rule { block, index, .. } = &stack.steps[number as usize] else {
+                continue;
+            };
+            let asked = &self.blocks.items[*block].body.asked[*index as usize];
+            let has = |question: QuestionId| self.scratch[question.0 as usize];
+            let truth = asked.far.truth(unclaimed, has);
+            if truth == Truth::No {
+                continue;
+            }
+            marks.push((number, Mark::Truth(truth)));
+            for (.., question) in &asked.ports {
+                let ports = signature.ports(*question);
+                marks.extend(ports.map(|port| (number, Mark::Port(question.0, port))));
             }
         }
+        self.load(signature, false);
+    }
+
+    fn row_of_marks(
+        &mut self,
+        stack: &Stack,
+        signature: &Signature,
+        marks: &[(u32, Mark)],
+    ) -> Result<Row, OverBudget> {
+        let sheet = self.sheet(stack, signature);
+        let applied = marks.iter().filter_map(|(number, mark)| match mark {
+            Mark::Truth(truth) if *number < u32::MAX => Applied::new(&sheet, *number, *truth),
+            _ => None,
+        });
+        let applied: Vec<Applied<'_>> = applied.collect();
         row::build(sheet, &applied, self.outcomes, &self.budget)
     }
 
@@ -141,12 +184,12 @@ impl<'a> Workshop<'a> {
         let result = self.build_claimed(stack, &all, &mut rows);
         self.all = Some(all);
         result?;
+        let mut marks = Vec::new();
         for class in &self.classes.unclaimed {
-            let signature = self.classes.items[class].signature.clone();
-            self.load(&signature, true);
-            let row = self.row_of_loaded(stack, &signature);
-            self.load(&signature, false);
-            rows.push((*class, self.rows.intern(row?, self.outcomes)));
+            let signature = &*self.classes.items[class].signature;
+            self.marks(stack, signature, &mut marks);
+            let row = self.row_of_marks(stack, signature, &marks)?;
+            rows.push((*class, self.rows.intern(row, self.outcomes)));
         }
         rows.sort_unstable();
         Ok(rows)
@@ -176,7 +219,11 @@ impl<'a> Workshop<'a> {
             rest = after;
             key.clear();
             key.extend(own.iter().map(|(_, step, mark)| (*step, *mark)));
-            let known = if key.is_empty() { plain } else { groups.get(&key).copied() };
+            let known = if key.is_empty() {
+                plain
+            } else {
+                groups.get(&key).copied()
+            };
             let row = match known {
                 Some(row) => row,
                 None => {
@@ -206,9 +253,10 @@ impl<'a> Workshop<'a> {
     fn base_steps(&self, stack: &Stack) -> Vec<u32> {
         let steps = (0u32..).zip(&stack.steps);
         let base = steps.filter(|(_, step)| match step {
-            Step::Rule { block, index, .. } => {
-                self.blocks.items[*block].body.asked[*index as usize].far.base()
-            }
+            Step::Rule { block, index, .. } => self.blocks.items[*block].body.asked
+                [*index as usize]
+                .far
+                .base(),
             _ => false,
         });
         base.map(|(number, _)| number).collect()
@@ -218,13 +266,16 @@ impl<'a> Workshop<'a> {
     fn deviations(&self, stack: &Stack) -> Vec<Deviation> {
         let mut out: Vec<Deviation> = Vec::new();
         for (number, step) in (0u32..).zip(&stack.steps) {
-            let Step::Rule { block, index, .. } = step else { continue };
+            let Step::Rule { block, index, .. } = step else {
+                continue;
+            };
             let asked = &self.blocks.items[*block].body.asked[*index as usize];
             let base = asked.far.base();
             for class in asked.deviating(self.questions) {
                 let signature = &self.classes.items[&class].signature;
                 let truth = asked.far.truth(false, |q| signature.has(q)) == Truth::Yes;
                 if truth != base {
+                    let truth = if truth { Truth::Yes } else { Truth::No };
                     out.push((class, number, Mark::Truth(truth)));
                 }
                 if truth {
@@ -249,12 +300,20 @@ impl<'a> Workshop<'a> {
         let signature = self.classes.items[&class].signature.clone();
         let sheet = self.sheet(stack, &signature);
         let mut steps: Vec<u32> = Vec::with_capacity(base.len() + deviations.len());
-        let off = |step: &u32| deviations.binary_search(&(*step, Mark::Truth(false))).is_err();
+        let off = |step: &u32| {
+            deviations
+                .binary_search(&(*step, Mark::Truth(Truth::No)))
+                .is_err()
+        };
         steps.extend(base.iter().copied().filter(off));
-        let on = deviations.iter().filter(|(_, mark)| *mark == Mark::Truth(true));
+        let on = deviations
+            .iter()
+            .filter(|(_, mark)| *mark == Mark::Truth(Truth::Yes));
         steps.extend(on.map(|(step, _)| *step));
         steps.sort_unstable();
-        let applied = steps.into_iter().filter_map(|step| Applied::new(&sheet, step, Truth::Yes));
+        let applied = steps
+            .into_iter()
+            .filter_map(|step| Applied::new(&sheet, step, Truth::Yes));
         let applied: Vec<Applied<'_>> = applied.collect();
         row::build(sheet, &applied, self.outcomes, &self.budget)
     }
@@ -265,7 +324,10 @@ impl<'a> Workshop<'a> {
         for (_, row) in &rows {
             *counts.entry(*row).or_default() += 1;
         }
-        let most = counts.iter().map(|(row, count)| (*count, std::cmp::Reverse(*row))).max();
+        let most = counts
+            .iter()
+            .map(|(row, count)| (*count, std::cmp::Reverse(*row)))
+            .max();
         let (count, std::cmp::Reverse(mut default_row)) =
             most.expect("the classes of the two whole families exist always");
         // A default that is still common stays, so that little changes.
@@ -274,16 +336,19 @@ impl<'a> Workshop<'a> {
         {
             default_row = old;
         }
-        let rows: Vec<(ClassId, RowId)> =
-            rows.into_iter().filter(|(_, row)| *row != default_row).collect();
+        let rows: Vec<(ClassId, RowId)> = rows
+            .into_iter()
+            .filter(|(_, row)| *row != default_row)
+            .collect();
         self.install(table, default_row, rows);
         table.over_budget = false;
     }
 
-    fn install(&mut self, table: &mut Table, default_row: RowId, rows: Vec<(ClassId, RowId)>) {
+    fn install(&mut self, table: &mut Table, default_row: RowId, mut rows: Vec<(ClassId, RowId)>) {
         self.rows.retain(default_row);
         rows.iter().for_each(|(_, row)| self.rows.retain(*row));
         table.cells = rows.iter().map(|(_, row)| self.cells_of(*row)).sum();
+        rows.shrink_to_fit();
         let old = std::mem::replace(&mut table.rows, rows);
         let old_default = table.default_row.replace(default_row);
         // Of a table that is new, all is told.
@@ -294,7 +359,9 @@ impl<'a> Workshop<'a> {
             note_differences(table, &old);
         }
         old.iter().for_each(|(_, row)| self.rows.release(*row));
-        old_default.into_iter().for_each(|row| self.rows.release(row));
+        old_default
+            .into_iter()
+            .for_each(|row| self.rows.release(row));
     }
 
     /// Sets the row of one class; `None` is the default row.
@@ -339,7 +406,11 @@ impl<'a> Workshop<'a> {
 
     /// Lets go of all rows of a table that is no longer used.
     pub(crate) fn discard(&mut self, table: Table) {
-        let rows = table.rows.iter().map(|(_, row)| *row).chain(table.default_row);
+        let rows = table
+            .rows
+            .iter()
+            .map(|(_, row)| *row)
+            .chain(table.default_row);
         rows.for_each(|row| self.rows.release(row));
     }
 
@@ -365,7 +436,8 @@ impl<'a> Workshop<'a> {
     fn exceeds(&self, table: &Table) -> bool {
         let default_row = table.default_row.into_iter();
         let default_cells: usize = default_row.clone().map(|row| self.cells_of(row)).sum();
-        let fits = |rows: usize, cells: usize| rows <= self.budget.rows && cells <= self.budget.cells;
+        let fits =
+            |rows: usize, cells: usize| rows <= self.budget.rows && cells <= self.budget.cells;
         if fits(table.rows.len() + 1, table.cells + default_cells) {
             return false;
         }
@@ -374,7 +446,10 @@ impl<'a> Workshop<'a> {
         distinct.extend(default_row.filter(|_| used));
         distinct.sort_unstable();
         distinct.dedup();
-        !fits(distinct.len(), distinct.iter().map(|row| self.cells_of(*row)).sum())
+        !fits(
+            distinct.len(),
+            distinct.iter().map(|row| self.cells_of(*row)).sum(),
+        )
     }
 }
 

@@ -17,7 +17,10 @@ impl crate::Engine {
         assert_eq!(self.space.regions.items.iter().count(), 2);
         assert_eq!(self.space.slots.items.iter().count(), 0);
         assert_eq!(self.space.kind_items.iter().count(), 2);
-        assert_eq!((self.rows.iter().count(), self.outcomes.iter().count()), (0, 0));
+        assert_eq!(
+            (self.rows.iter().count(), self.outcomes.iter().count()),
+            (0, 0)
+        );
         let names = self.interner.names.live();
         assert!(names.is_empty(), "{names:?}");
     }

@@ -19,7 +19,11 @@ type World = BTreeMap<ObjectKey, Object>;
 fn budget(seed: u64) -> Budget {
     // Every fourth history is short of room.
     match seed % 4 {
-        3 => Budget { rows: 12, cells: 150, source_ranges: 8 },
+        3 => Budget {
+            rows: 12,
+            cells: 150,
+            source_ranges: 8,
+        },
         _ => Budget::default(),
     }
 }
@@ -54,7 +58,11 @@ fn check_references(state: &NodeState) {
             assert!(state.rows.contains_key(row));
         }
     }
-    for address in state.endpoints.values().flat_map(|endpoint| &endpoint.addresses) {
+    for address in state
+        .endpoints
+        .values()
+        .flat_map(|endpoint| &endpoint.addresses)
+    {
         assert!(state.stacks.contains_key(&address.ingress));
         assert!(state.stacks.contains_key(&address.egress));
     }
@@ -78,15 +86,20 @@ fn judge<'a>(
 ) -> impl Iterator<Item = (String, Outcome)> + 'a {
     state.endpoints.iter().flat_map(move |(id, endpoint)| {
         endpoint.addresses.iter().flat_map(move |local| {
-            let far = samples.iter().filter(|far| far.is_ipv4() == local.address.is_ipv4());
+            let far = samples
+                .iter()
+                .filter(|far| far.is_ipv4() == local.address.is_ipv4());
             far.flat_map(move |far| {
-                [local.ingress, local.egress].into_iter().flat_map(move |stack| {
-                    services.iter().map(move |service| {
-                        let what = format!("{id} {} {stack:?} {far} {service:?}", local.address);
-                        let outcome = state.judge(stack, *far, service).expect("total");
-                        (what, outcome.clone())
+                [local.ingress, local.egress]
+                    .into_iter()
+                    .flat_map(move |stack| {
+                        services.iter().map(move |service| {
+                            let what =
+                                format!("{id} {} {stack:?} {far} {service:?}", local.address);
+                            let outcome = state.judge(stack, *far, service).expect("total");
+                            (what, outcome.clone())
+                        })
                     })
-                })
             })
         })
     })
@@ -94,7 +107,10 @@ fn judge<'a>(
 
 fn same_judgements(a: &NodeState, b: &NodeState, services: &[ServiceMatch], context: &str) {
     let samples = samples(a);
-    assert_eq!(a.classes.keys().collect::<Vec<_>>(), b.classes.keys().collect::<Vec<_>>());
+    assert_eq!(
+        a.classes.keys().collect::<Vec<_>>(),
+        b.classes.keys().collect::<Vec<_>>()
+    );
     let (left, right) = (judge(a, &samples, services), judge(b, &samples, services));
     let mut count = 0;
     for ((what, left), (_, right)) in left.zip(right) {
@@ -110,18 +126,21 @@ fn same_classes(a: &NodeState, b: &NodeState, context: &str) {
     let mut back: BTreeMap<ClassId, ClassId> = BTreeMap::new();
     for (prefix, class) in &a.classes {
         let other = b.classes[prefix];
-        assert_eq!(*there.entry(*class).or_insert(other), other, "{context}: {prefix}");
-        assert_eq!(*back.entry(other).or_insert(*class), *class, "{context}: {prefix}");
+        assert_eq!(
+            *there.entry(*class).or_insert(other),
+            other,
+            "{context}: {prefix}"
+        );
+        assert_eq!(
+            *back.entry(other).or_insert(*class),
+            *class,
+            "{context}: {prefix}"
+        );
     }
 }
 
 /// A packet that reads stack, class and row while the steps of a commit come into force.
-fn check_transition(
-    before: &NodeState,
-    commit: &Commit,
-    dice: &mut Dice,
-    context: &str,
-) {
+fn check_transition(before: &NodeState, commit: &Commit, dice: &mut Dice, context: &str) {
     let mut states = vec![before.clone()];
     for step in commit.steps() {
         let mut next = states[states.len() - 1].clone();
@@ -131,12 +150,17 @@ fn check_transition(
     let after = &states[states.len() - 1];
     let samples = samples(after);
     for (id, endpoint) in &before.endpoints {
-        let Some(other) = after.endpoints.get(id) else { continue };
+        let Some(other) = after.endpoints.get(id) else {
+            continue;
+        };
         for local in &endpoint.addresses {
             let Some(new) = other.addresses.iter().find(|a| a.address == local.address) else {
                 continue;
             };
-            for far in samples.iter().filter(|far| far.is_ipv4() == local.address.is_ipv4()) {
+            for far in samples
+                .iter()
+                .filter(|far| far.is_ipv4() == local.address.is_ipv4())
+            {
                 let service = dice.service();
                 let sides = [(local.ingress, new.ingress), (local.egress, new.egress)];
                 for (at, (old_stack, new_stack)) in sides.into_iter().enumerate() {
@@ -161,9 +185,17 @@ fn check_transition(
     }
 }
 
-fn stack_of(state: &NodeState, id: &ocicat_node::EndpointId, address: IpAddr, at: usize) -> StackId {
+fn stack_of(
+    state: &NodeState,
+    id: &ocicat_node::EndpointId,
+    address: IpAddr,
+    at: usize,
+) -> StackId {
     let addresses = &state.endpoints[id].addresses;
-    let local = addresses.iter().find(|local| local.address == address).unwrap();
+    let local = addresses
+        .iter()
+        .find(|local| local.address == address)
+        .unwrap();
     [local.ingress, local.egress][at]
 }
 
@@ -198,8 +230,9 @@ fn run(seed: u64) {
     }
     for step in 0..STEPS {
         let count = if dice.once_in(3) { 1 + dice.roll(6) } else { 1 };
-        let texts: Vec<String> =
-            (0..count).map(|_| change(&mut world, &mut engine, &mut dice)).collect();
+        let texts: Vec<String> = (0..count)
+            .map(|_| change(&mut world, &mut engine, &mut dice))
+            .collect();
         let context = format!("seed {seed} step {step} {texts:?}");
         let before = state.clone();
         let commit = engine.commit();

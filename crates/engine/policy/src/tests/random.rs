@@ -20,9 +20,20 @@ pub(super) struct Dice(pub(super) u64);
 
 const NAMESPACES: [&str; 3] = ["n1", "n2", "n3"];
 const NETS: [&str; 14] = [
-    "0.0.0.0/0", "10.0.0.0/8", "10.0.0.0/24", "10.0.0.0/28", "10.0.0.8/29", "10.0.0.5/32",
-    "10.0.1.0/24", "192.0.2.0/24", "192.0.2.128/25", "::/0", "fd00::/64", "fd00::/124",
-    "fd00::5/128", "2001:db8::/32",
+    "0.0.0.0/0",
+    "10.0.0.0/8",
+    "10.0.0.0/24",
+    "10.0.0.0/28",
+    "10.0.0.8/29",
+    "10.0.0.5/32",
+    "10.0.1.0/24",
+    "192.0.2.0/24",
+    "192.0.2.128/25",
+    "::/0",
+    "fd00::/64",
+    "fd00::/124",
+    "fd00::5/128",
+    "2001:db8::/32",
 ];
 const POOLS: [&str; 4] = ["10.0.0.0/24", "10.0.0.0/26", "fd00::/64", "192.0.2.0/25"];
 const PORT_NAMES: [&str; 3] = ["http", "dns", "odd"];
@@ -69,7 +80,14 @@ impl Dice {
     }
 
     fn selector(&mut self, depth: usize) -> Selector {
-        let key = self.word(&["a", "b", "c", "pcns.a", "projectcalico.org/namespace", "pcsa.b"]);
+        let key = self.word(&[
+            "a",
+            "b",
+            "c",
+            "pcns.a",
+            "projectcalico.org/namespace",
+            "pcsa.b",
+        ]);
         let value = match key {
             "projectcalico.org/namespace" => self.word(&NAMESPACES),
             _ => self.word(&["x", "y", "xy"]),
@@ -102,7 +120,10 @@ impl Dice {
             0 => PortSpec::Name(dice.word(&PORT_NAMES).into()),
             1 => {
                 let first = u16::try_from(dice.roll(100)).unwrap();
-                PortSpec::Range { first, last: first + 30 }
+                PortSpec::Range {
+                    first,
+                    last: first + 30,
+                }
             }
             _ => {
                 let first = *dice.pick(&[0, 53, 80, 81, 443, 65535]);
@@ -130,7 +151,11 @@ impl Dice {
             entity.namespace_selector = Some(self.selector(1));
         }
         if self.once_in(10) {
-            let names = if self.once_in(2) { vec!["sa".into()] } else { Vec::new() };
+            let names = if self.once_in(2) {
+                vec!["sa".into()]
+            } else {
+                Vec::new()
+            };
             let selector = self.once_in(2).then(|| self.selector(0));
             entity.service_accounts = Some(ServiceAccountMatch { names, selector });
         }
@@ -145,17 +170,29 @@ impl Dice {
 
     fn rule(&mut self) -> Rule {
         let family = *self.pick(&[Family::Ipv4, Family::Ipv4, Family::Ipv6]);
-        let actions = [Action::Allow, Action::Allow, Action::Deny, Action::Pass, Action::Log];
+        let actions = [
+            Action::Allow,
+            Action::Allow,
+            Action::Deny,
+            Action::Pass,
+            Action::Log,
+        ];
         let mut rule = rule(*self.pick(&actions));
         match self.roll(8) {
-            0..4 => rule.protocol = Some(*self.pick(&[Protocol::TCP, Protocol::TCP, Protocol::UDP])),
+            0..4 => {
+                rule.protocol = Some(*self.pick(&[Protocol::TCP, Protocol::TCP, Protocol::UDP]))
+            }
             4 => rule.not_protocol = Some(*self.pick(&[Protocol::TCP, Protocol(47)])),
             5 => {
                 rule.protocol = Some(*self.pick(&[Protocol::ICMP, Protocol::ICMPV6]));
                 let icmp_type = self.once_in(2).then_some(8);
                 let code = icmp_type.filter(|_| self.once_in(2)).map(|_| 1);
                 let icmp = Some(Icmp { icmp_type, code });
-                if self.once_in(3) { rule.not_icmp = icmp } else { rule.icmp = icmp }
+                if self.once_in(3) {
+                    rule.not_icmp = icmp
+                } else {
+                    rule.icmp = icmp
+                }
             }
             _ => {}
         }
@@ -179,7 +216,10 @@ impl Dice {
         let peer = |dice: &mut Self| match dice.roll(3) {
             0 => {
                 let family = *dice.pick(&[Family::Ipv4, Family::Ipv6]);
-                KubePeer::IpBlock { cidr: dice.nets(family)[0], except: dice.nets(family) }
+                KubePeer::IpBlock {
+                    cidr: dice.nets(family)[0],
+                    except: dice.nets(family),
+                }
             }
             _ => KubePeer::Pods {
                 namespace_selector: dice.once_in(2).then(|| dice.selector(1)),
@@ -192,7 +232,11 @@ impl Dice {
         };
         let peers = (!self.once_in(4)).then(|| (0..self.roll(3)).map(|_| peer(self)).collect());
         let ports = (!self.once_in(3)).then(|| (0..self.roll(3)).map(|_| port(self)).collect());
-        KubeRule { peers, ports, unreadable: Vec::new() }
+        KubeRule {
+            peers,
+            ports,
+            unreadable: Vec::new(),
+        }
     }
 
     fn types(&mut self) -> Types {
@@ -209,9 +253,15 @@ impl Dice {
         };
         CalicoPolicy {
             metadata: metadata(self.word(&names), ""),
-            tier: self.word(&["default", "default", "t1", "t2", "kube-admin"]).into(),
+            tier: self
+                .word(&["default", "default", "t1", "t2", "kube-admin"])
+                .into(),
             order: *self.pick(&[None, Some(1.0), Some(1000.0), Some(-2.0)]),
-            subject: if self.once_in(20) { Subject::Unreadable } else { subject },
+            subject: if self.once_in(20) {
+                Subject::Unreadable
+            } else {
+                subject
+            },
             types: self.types(),
             ingress: self.rules(),
             egress: self.rules(),
@@ -229,7 +279,11 @@ impl Dice {
         new.finished = self.once_in(12);
         let protocols = [Protocol::TCP, Protocol::TCP, Protocol::UDP];
         let named = |dice: &mut Self| {
-            port(dice.word(&PORT_NAMES), *dice.pick(&protocols), *dice.pick(&[53, 80, 81]))
+            port(
+                dice.word(&PORT_NAMES),
+                *dice.pick(&protocols),
+                *dice.pick(&[53, 80, 81]),
+            )
         };
         new.ports = (0..self.roll(3)).map(|_| named(self)).collect();
         new
@@ -244,7 +298,11 @@ impl Dice {
         match self.roll(22) {
             0 => namespace(self.word(&NAMESPACES), &self.labels()),
             1 => {
-                let name = format!("{}/{}", self.word(&NAMESPACES), self.word(&["default", "sa"]));
+                let name = format!(
+                    "{}/{}",
+                    self.word(&NAMESPACES),
+                    self.word(&["default", "sa"])
+                );
                 account(&name, &self.labels())
             }
             2 => pool(self.word(&["pool1", "pool2"]), self.word(&POOLS)),
@@ -258,7 +316,11 @@ impl Dice {
             }
             5 => {
                 let order = *self.pick(&[None, Some(5.0), Some(2_000_000.0)]);
-                tier(self.word(&["t1", "t2"]), order, *self.pick(&[Action::Deny, Action::Pass]))
+                tier(
+                    self.word(&["t1", "t2"]),
+                    order,
+                    *self.pick(&[Action::Deny, Action::Pass]),
+                )
             }
             6 => Object::Profile(Profile {
                 metadata: metadata("prof", ""),
@@ -299,6 +361,10 @@ impl Dice {
             1 | 58 => *self.pick(&[0x0800, 0x0801, 0x0802, 0x0000, 0xffff]),
             _ => *self.pick(&numbers),
         };
-        ServiceMatch { protocol, source_port: *self.pick(&numbers), port }
+        ServiceMatch {
+            protocol,
+            source_port: *self.pick(&numbers),
+            port,
+        }
     }
 }

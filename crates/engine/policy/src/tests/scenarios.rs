@@ -34,20 +34,35 @@ fn with(objects: impl IntoIterator<Item = Object>) -> Engine {
 #[test]
 fn without_policy_the_profile_of_the_namespace_allows() {
     let mut engine = with([]);
-    assert_eq!(into(&engine, "shop/db", "10.0.0.1", 80), "Allow by profile/kns.shop ingress[0]");
+    assert_eq!(
+        into(&engine, "shop/db", "10.0.0.1", 80),
+        "Allow by profile/kns.shop ingress[0]"
+    );
     engine.remove(&key(Kind::Namespace, "shop"));
     engine.commit();
-    assert_eq!(into(&engine, "shop/db", "10.0.0.1", 80), "Deny by missing profile kns.shop");
+    assert_eq!(
+        into(&engine, "shop/db", "10.0.0.1", 80),
+        "Deny by missing profile kns.shop"
+    );
     engine.upsert(&namespace("shop", ""));
     engine.commit();
-    assert_eq!(into(&engine, "shop/db", "10.0.0.1", 80), "Allow by profile/kns.shop ingress[0]");
+    assert_eq!(
+        into(&engine, "shop/db", "10.0.0.1", 80),
+        "Allow by profile/kns.shop ingress[0]"
+    );
 }
 
 #[test]
 fn kubernetes_policy_by_pods_ports_and_blocks() {
     let ports = vec![
-        KubePort { protocol: Protocol::TCP, port: Some(port_specs("5432")[0].clone()) },
-        KubePort { protocol: Protocol::TCP, port: Some(port_specs("http")[0].clone()) },
+        KubePort {
+            protocol: Protocol::TCP,
+            port: Some(port_specs("5432")[0].clone()),
+        },
+        KubePort {
+            protocol: Protocol::TCP,
+            port: Some(port_specs("http")[0].clone()),
+        },
     ];
     let block = ocicat_api::policy::KubePeer::IpBlock {
         cidr: "192.0.2.0/24".parse().unwrap(),
@@ -57,7 +72,10 @@ fn kubernetes_policy_by_pods_ports_and_blocks() {
         "shop/db",
         "app == 'db'",
         vec![
-            kube_rule(Some(vec![pods(None, Some("app == 'web'")), block]), Some(ports)),
+            kube_rule(
+                Some(vec![pods(None, Some("app == 'web'")), block]),
+                Some(ports),
+            ),
             kube_rule(Some(vec![pods(Some("team == 'blue'"), None)]), None),
             kube_rule(Some(vec![]), None),
         ],
@@ -78,13 +96,23 @@ fn kubernetes_policy_by_pods_ports_and_blocks() {
 
 #[test]
 fn tiers_pass_log_and_end() {
-    let mut early = policy("early", "app == 'db'", vec![
-        tcp(Action::Log, ""),
-        from(rule(Action::Pass), selecting("app == 'web'")),
-        tcp(Action::Allow, "22"),
-    ], vec![]);
+    let mut early = policy(
+        "early",
+        "app == 'db'",
+        vec![
+            tcp(Action::Log, ""),
+            from(rule(Action::Pass), selecting("app == 'web'")),
+            tcp(Action::Allow, "22"),
+        ],
+        vec![],
+    );
     early.tier = "first".into();
-    let late = policy("shop/late", "all()", vec![tcp(Action::Allow, "443")], vec![]);
+    let late = policy(
+        "shop/late",
+        "all()",
+        vec![tcp(Action::Allow, "443")],
+        vec![],
+    );
     let engine = with([
         tier("first", Some(1.0), Action::Deny),
         calico(early),
@@ -92,10 +120,22 @@ fn tiers_pass_log_and_end() {
     ]);
     let db = |far, port| into(&engine, "shop/db", far, port);
     let met = "; passed gnp/early ingress[1]; logged gnp/early ingress[0]";
-    assert_eq!(db("10.0.0.1", 443), format!("Allow by cnp/shop/late ingress[0]{met}"));
-    assert_eq!(db("10.0.0.1", 22), format!("Deny by end of tier default{met}"));
-    assert_eq!(db("198.51.100.1", 22), "Allow by gnp/early ingress[2]; logged gnp/early ingress[0]");
-    assert_eq!(db("198.51.100.1", 23), "Deny by end of tier first; logged gnp/early ingress[0]");
+    assert_eq!(
+        db("10.0.0.1", 443),
+        format!("Allow by cnp/shop/late ingress[0]{met}")
+    );
+    assert_eq!(
+        db("10.0.0.1", 22),
+        format!("Deny by end of tier default{met}")
+    );
+    assert_eq!(
+        db("198.51.100.1", 22),
+        "Allow by gnp/early ingress[2]; logged gnp/early ingress[0]"
+    );
+    assert_eq!(
+        db("198.51.100.1", 23),
+        "Deny by end of tier first; logged gnp/early ingress[0]"
+    );
 }
 
 #[test]
@@ -103,27 +143,53 @@ fn a_tier_that_passes_leads_to_the_next_and_to_profiles() {
     let mut open = policy("open", "all()", vec![tcp(Action::Deny, "23")], vec![]);
     open.tier = "first".into();
     let mut engine = with([tier("first", None, Action::Pass), calico(open)]);
-    assert_eq!(into(&engine, "shop/db", "10.0.0.1", 23), "Deny by gnp/open ingress[0]");
-    assert_eq!(into(&engine, "shop/db", "10.0.0.1", 24), "Allow by profile/kns.shop ingress[0]");
+    assert_eq!(
+        into(&engine, "shop/db", "10.0.0.1", 23),
+        "Deny by gnp/open ingress[0]"
+    );
+    assert_eq!(
+        into(&engine, "shop/db", "10.0.0.1", 24),
+        "Allow by profile/kns.shop ingress[0]"
+    );
     engine.remove(&key(Kind::Tier, "first"));
     engine.commit();
-    assert_eq!(into(&engine, "shop/db", "10.0.0.1", 24), "Deny by end of tier first");
-    let report = engine.report(&key(Kind::GlobalNetworkPolicy, "open")).unwrap();
+    assert_eq!(
+        into(&engine, "shop/db", "10.0.0.1", 24),
+        "Deny by end of tier first"
+    );
+    let report = engine
+        .report(&key(Kind::GlobalNetworkPolicy, "open"))
+        .unwrap();
     assert_eq!((report.endpoints, report.problems.len()), (3, 1));
 }
 
 #[test]
 fn undetermined_rules_close() {
-    let denies = policy("denies", "app == 'db'", vec![
-        from(tcp(Action::Deny, "1"), selecting("app == 'bad'")),
-        from(rule(Action::Allow), EntityRule {
-            not_selector: Some(selector("app == 'bad'")),
-            ..EntityRule::default()
-        }),
-    ], vec![]);
-    let engine = with([calico(denies), node("n2", "10.0.0.50"), set("s", "app=bad", "10.0.0.96/28")]);
+    let denies = policy(
+        "denies",
+        "app == 'db'",
+        vec![
+            from(tcp(Action::Deny, "1"), selecting("app == 'bad'")),
+            from(
+                rule(Action::Allow),
+                EntityRule {
+                    not_selector: Some(selector("app == 'bad'")),
+                    ..EntityRule::default()
+                },
+            ),
+        ],
+        vec![],
+    );
+    let engine = with([
+        calico(denies),
+        node("n2", "10.0.0.50"),
+        set("s", "app=bad", "10.0.0.96/28"),
+    ]);
     let db = |far, port| into(&engine, "shop/db", far, port);
-    assert_eq!(db("10.0.0.77", 1), "Deny by gnp/denies ingress[0] (undetermined)");
+    assert_eq!(
+        db("10.0.0.77", 1),
+        "Deny by gnp/denies ingress[0] (undetermined)"
+    );
     assert_eq!(db("10.0.0.77", 2), "Deny by end of tier default");
     // Addresses of nodes and of the world are known; a set says yes for the unclaimed.
     assert_eq!(db("10.0.0.50", 1), "Allow by gnp/denies ingress[1]");
@@ -138,15 +204,29 @@ fn named_ports_of_both_sides() {
     to_named.destination.not_ports = port_specs("91 admin");
     let mut from_named = tcp(Action::Allow, "");
     from_named.source.ports = port_specs("http");
-    let named = policy("named", "app == 'db'", vec![tcp(Action::Allow, "http"), from_named], vec![to_named]);
+    let named = policy(
+        "named",
+        "app == 'db'",
+        vec![tcp(Action::Allow, "http"), from_named],
+        vec![to_named],
+    );
     let mut other = pod("bank/web", "app=web", "10.0.0.3 fd00::3");
     other.ports.push(port("admin", Protocol::TCP, 90));
     other.ports[0].port = 81;
     let engine = with([calico(named), Object::Pod(other)]);
     let out = |far, port| ask(&engine, "shop/db", Egress, far, on_tcp(port));
-    assert_eq!(into(&engine, "shop/db", "203.0.113.1", 8080), "Allow by gnp/named ingress[0]");
-    assert_eq!(into(&engine, "shop/db", "203.0.113.1", 81), "Deny by end of tier default");
-    let service = ServiceMatch { source_port: 8080, ..on_tcp(9) };
+    assert_eq!(
+        into(&engine, "shop/db", "203.0.113.1", 8080),
+        "Allow by gnp/named ingress[0]"
+    );
+    assert_eq!(
+        into(&engine, "shop/db", "203.0.113.1", 81),
+        "Deny by end of tier default"
+    );
+    let service = ServiceMatch {
+        source_port: 8080,
+        ..on_tcp(9)
+    };
     let answer = |far| ask(&engine, "shop/db", Ingress, far, service);
     assert_eq!(answer("10.0.0.1"), "Allow by gnp/named ingress[1]");
     assert_eq!(answer("10.0.0.3"), "Deny by end of tier default");
@@ -169,14 +249,38 @@ fn families_and_nets_of_both_sides() {
     not.source.not_nets = vec!["10.0.0.0/31".parse().unwrap()];
     let nets = policy("nets", "app in {'db','web'}", vec![near, six, not], vec![]);
     let engine = with([calico(nets)]);
-    assert_eq!(into(&engine, "shop/web", "10.0.0.2", 1), "Allow by gnp/nets ingress[0]");
-    assert_eq!(into(&engine, "shop/web", "fd00::2", 1), "Deny by end of tier default");
-    assert_eq!(into(&engine, "shop/db", "10.0.0.1", 1), "Deny by end of tier default");
-    assert_eq!(into(&engine, "shop/db", "fd00::1", 6), "Allow by gnp/nets ingress[1]");
-    assert_eq!(into(&engine, "shop/db", "10.0.0.1", 6), "Deny by end of tier default");
-    assert_eq!(into(&engine, "shop/db", "10.0.0.1", 7), "Deny by end of tier default");
-    assert_eq!(into(&engine, "shop/db", "10.0.0.3", 7), "Allow by gnp/nets ingress[2]");
-    assert_eq!(into(&engine, "shop/db", "fd00::1", 7), "Deny by end of tier default");
+    assert_eq!(
+        into(&engine, "shop/web", "10.0.0.2", 1),
+        "Allow by gnp/nets ingress[0]"
+    );
+    assert_eq!(
+        into(&engine, "shop/web", "fd00::2", 1),
+        "Deny by end of tier default"
+    );
+    assert_eq!(
+        into(&engine, "shop/db", "10.0.0.1", 1),
+        "Deny by end of tier default"
+    );
+    assert_eq!(
+        into(&engine, "shop/db", "fd00::1", 6),
+        "Allow by gnp/nets ingress[1]"
+    );
+    assert_eq!(
+        into(&engine, "shop/db", "10.0.0.1", 6),
+        "Deny by end of tier default"
+    );
+    assert_eq!(
+        into(&engine, "shop/db", "10.0.0.1", 7),
+        "Deny by end of tier default"
+    );
+    assert_eq!(
+        into(&engine, "shop/db", "10.0.0.3", 7),
+        "Allow by gnp/nets ingress[2]"
+    );
+    assert_eq!(
+        into(&engine, "shop/db", "fd00::1", 7),
+        "Deny by end of tier default"
+    );
 }
 
 #[test]
@@ -188,9 +292,24 @@ fn icmp_types_and_not() {
     (code.protocol, code.icmp) = (Some(Protocol::ICMP), icmp(Some(3), Some(4)));
     let mut not = rule(Action::Allow);
     (not.protocol, not.not_icmp) = (Some(Protocol::ICMPV6), icmp(Some(128), None));
-    let engine = with([calico(policy("icmp", "app == 'db'", vec![one, code, not], vec![]))]);
+    let engine = with([calico(policy(
+        "icmp",
+        "app == 'db'",
+        vec![one, code, not],
+        vec![],
+    ))]);
     let get = |far, protocol, port| {
-        ask(&engine, "shop/db", Ingress, far, ServiceMatch { protocol, source_port: 0, port })
+        ask(
+            &engine,
+            "shop/db",
+            Ingress,
+            far,
+            ServiceMatch {
+                protocol,
+                source_port: 0,
+                port,
+            },
+        )
     };
     let v4 = ocicat_node::Protocol::ICMP;
     let v6 = ocicat_node::Protocol::ICMPV6;
@@ -210,22 +329,42 @@ fn namespaces_and_accounts_of_owners() {
         namespace_selector: Some(selector("projectcalico.org/name == 'shop'")),
         ..EntityRule::default()
     };
-    let global = EntityRule { namespace_selector: Some(selector("global()")), ..selecting("has(g)") };
-    let accounts = ServiceAccountMatch { names: vec![], selector: Some(selector("tier == 'low'")) };
-    let by_account = EntityRule { service_accounts: Some(accounts), ..EntityRule::default() };
+    let global = EntityRule {
+        namespace_selector: Some(selector("global()")),
+        ..selecting("has(g)")
+    };
+    let accounts = ServiceAccountMatch {
+        names: vec![],
+        selector: Some(selector("tier == 'low'")),
+    };
+    let by_account = EntityRule {
+        service_accounts: Some(accounts),
+        ..EntityRule::default()
+    };
     let engine = with([
-        calico(policy("shop/p", "app == 'db'", vec![
-            from(tcp(Action::Allow, "1"), spaces),
-            from(tcp(Action::Allow, "2"), named),
-            from(tcp(Action::Allow, "3"), global),
-            from(tcp(Action::Allow, "4"), by_account),
-            from(tcp(Action::Allow, "5"), selecting("app == 'web'")),
-        ], vec![])),
+        calico(policy(
+            "shop/p",
+            "app == 'db'",
+            vec![
+                from(tcp(Action::Allow, "1"), spaces),
+                from(tcp(Action::Allow, "2"), named),
+                from(tcp(Action::Allow, "3"), global),
+                from(tcp(Action::Allow, "4"), by_account),
+                from(tcp(Action::Allow, "5"), selecting("app == 'web'")),
+            ],
+            vec![],
+        )),
         set("g", "g=1", "203.0.113.0/24"),
         set("shop/n", "g=1 app=web", "203.0.114.0/24"),
     ]);
     let who = |port| {
-        let all = ["10.0.0.1", "10.0.0.3", "203.0.113.1", "203.0.114.1", "198.51.100.1"];
+        let all = [
+            "10.0.0.1",
+            "10.0.0.3",
+            "203.0.113.1",
+            "203.0.114.1",
+            "198.51.100.1",
+        ];
         all.map(|far| u8::from(into(&engine, "shop/db", far, port).starts_with("Allow")))
     };
     assert_eq!(who(1), [0, 1, 0, 0, 0]);
@@ -240,14 +379,22 @@ fn an_unreadable_subject_closes_its_namespace() {
     let mut closed = policy("shop/closed", "all()", vec![rule(Action::Allow)], vec![]);
     closed.subject = Subject::Unreadable;
     closed.order = Some(1.0);
-    let global = CalicoPolicy { metadata: metadata("global", ""), ..closed.clone() };
+    let global = CalicoPolicy {
+        metadata: metadata("global", ""),
+        ..closed.clone()
+    };
     let engine = with([calico(closed), calico(global)]);
     assert_eq!(
         into(&engine, "shop/db", "10.0.0.1", 1),
         "Deny by cnp/shop/closed (unreadable selector)"
     );
-    assert_eq!(into(&engine, "bank/web", "10.0.0.1", 1), "Allow by profile/kns.bank ingress[0]");
-    let report = engine.report(&key(Kind::GlobalNetworkPolicy, "global")).unwrap();
+    assert_eq!(
+        into(&engine, "bank/web", "10.0.0.1", 1),
+        "Allow by profile/kns.bank ingress[0]"
+    );
+    let report = engine
+        .report(&key(Kind::GlobalNetworkPolicy, "global"))
+        .unwrap();
     assert_eq!((report.endpoints, report.problems.len()), (0, 1));
 }
 
@@ -258,13 +405,18 @@ fn unreadable_rules_close() {
         rule.unreadable = vec![Problem::error("http", "not supported")];
         rule
     };
-    let engine = with([calico(policy("p", "app == 'db'", vec![
-        broken(Action::Log, "1"),
-        broken(Action::Allow, "1"),
-        broken(Action::Pass, "2"),
-        broken(Action::Deny, "3"),
-        rule(Action::Allow),
-    ], vec![]))]);
+    let engine = with([calico(policy(
+        "p",
+        "app == 'db'",
+        vec![
+            broken(Action::Log, "1"),
+            broken(Action::Allow, "1"),
+            broken(Action::Pass, "2"),
+            broken(Action::Deny, "3"),
+            rule(Action::Allow),
+        ],
+        vec![],
+    ))]);
     let db = |port| into(&engine, "shop/db", "10.0.0.1", port);
     assert_eq!(db(1), "Allow by gnp/p ingress[4]");
     assert_eq!(db(2), "Deny by gnp/p ingress[2] (undetermined)");
@@ -281,7 +433,11 @@ fn a_workload_endpoint_whose_pod_exists_is_silent() {
     engine.upsert(&Object::Pod(pod("shop/later", "", "10.0.0.8")));
     engine.commit();
     assert!(owners(&engine).is_empty());
-    assert!(engine.endpoint(&key(Kind::WorkloadEndpoint, "shop/vm")).is_none());
+    assert!(
+        engine
+            .endpoint(&key(Kind::WorkloadEndpoint, "shop/vm"))
+            .is_none()
+    );
     engine.remove(&key(Kind::Pod, "shop/later"));
     engine.commit();
     assert_eq!(owners(&engine).len(), 1);
@@ -289,7 +445,10 @@ fn a_workload_endpoint_whose_pod_exists_is_silent() {
 
 #[test]
 fn addresses_given_before_the_object_has_them() {
-    let new = |text: &str| Pod { node: None, ..pod("shop/new", "app=db", text) };
+    let new = |text: &str| Pod {
+        node: None,
+        ..pod("shop/new", "app=db", text)
+    };
     let name = key(Kind::Pod, "shop/new");
     let mut engine = with([calico(policy("p", "app == 'db'", vec![], vec![]))]);
     engine.set_addresses(&name, &addresses("10.0.0.7"));
@@ -297,31 +456,57 @@ fn addresses_given_before_the_object_has_them() {
     assert!(engine.commit().delta.is_empty());
     engine.upsert(&Object::Pod(new("")));
     engine.commit();
-    assert_eq!(into(&engine, "shop/new", "10.0.0.1", 1), "Deny by end of tier default");
+    assert_eq!(
+        into(&engine, "shop/new", "10.0.0.1", 1),
+        "Deny by end of tier default"
+    );
     engine.upsert(&Object::Pod(new("10.0.0.7")));
     engine.clear_addresses(&name);
     assert!(engine.commit().delta.is_empty());
     engine.set_local(&name, Place::ByNode);
     let commit = engine.commit();
-    assert!(matches!(commit.delta[..], [Change::Endpoint(_, None)]), "{:?}", commit.delta);
+    assert!(
+        matches!(commit.delta[..], [Change::Endpoint(_, None)]),
+        "{:?}",
+        commit.delta
+    );
 }
 
 #[test]
 fn a_known_remote_pod_is_one_element_for_each_address() {
     let remote = |name: &str, address: &str| {
-        Object::Pod(Pod { node: Some("n2".into()), ..pod(name, "app=web", address) })
+        Object::Pod(Pod {
+            node: Some("n2".into()),
+            ..pod(name, "app=web", address)
+        })
     };
     let rules = vec![from(rule(Action::Allow), selecting("app == 'web'"))];
-    let mut engine = with([calico(policy("p", "app == 'db'", rules, vec![])), remote("shop/r1", "10.0.1.1")]);
+    let mut engine = with([
+        calico(policy("p", "app == 'db'", rules, vec![])),
+        remote("shop/r1", "10.0.1.1"),
+    ]);
     engine.upsert(&remote("shop/r2", "10.0.1.2 fd00::12"));
     let commit = engine.commit();
     assert_eq!(commit.delta.len(), 2);
-    assert!(commit.delta.iter().all(|change| matches!(change, Change::Class(_, Some(_)))));
-    assert_eq!(into(&engine, "shop/db", "10.0.1.2", 1), "Allow by gnp/p ingress[0]");
+    assert!(
+        commit
+            .delta
+            .iter()
+            .all(|change| matches!(change, Change::Class(_, Some(_))))
+    );
+    assert_eq!(
+        into(&engine, "shop/db", "10.0.1.2", 1),
+        "Allow by gnp/p ingress[0]"
+    );
     engine.remove(&key(Kind::Pod, "shop/r2"));
     let commit = engine.commit();
     assert_eq!(commit.delta.len(), 2);
-    assert!(commit.delta.iter().all(|change| matches!(change, Change::Class(_, None))));
+    assert!(
+        commit
+            .delta
+            .iter()
+            .all(|change| matches!(change, Change::Class(_, None)))
+    );
 }
 
 #[test]
@@ -330,44 +515,83 @@ fn a_new_question_moves_the_smaller_half_and_merges_back() {
         let app = if n < 15 { "a" } else { "b" };
         Object::Pod(Pod {
             node: Some("n2".into()),
-            ..pod(&format!("shop/p{n}"), &format!("app={app}"), &format!("10.0.2.{n}"))
+            ..pod(
+                &format!("shop/p{n}"),
+                &format!("app={app}"),
+                &format!("10.0.2.{n}"),
+            )
         })
     });
     let mut engine = with(pods);
     let rules = vec![from(rule(Action::Allow), selecting("app == 'a'"))];
     engine.upsert(&calico(policy("p", "app == 'db'", rules, vec![])));
     let moved = |commit: &crate::Commit| {
-        commit.delta.iter().filter(|change| matches!(change, Change::Class(..))).count()
+        commit
+            .delta
+            .iter()
+            .filter(|change| matches!(change, Change::Class(..)))
+            .count()
     };
     let commit = engine.commit();
     assert!(moved(&commit) < 14, "{}", moved(&commit));
     engine.remove(&key(Kind::GlobalNetworkPolicy, "p"));
     let commit = engine.commit();
     assert!(moved(&commit) > 0);
-    assert_eq!(engine.class_of(ip("10.0.2.1")), engine.class_of(ip("10.0.2.16")));
+    assert_eq!(
+        engine.class_of(ip("10.0.2.1")),
+        engine.class_of(ip("10.0.2.16"))
+    );
 }
 
 #[test]
 fn over_budget_closes_and_opens_again() {
-    let budget = Budget { rows: 3, ..Budget::default() };
+    let budget = Budget {
+        rows: 3,
+        ..Budget::default()
+    };
     let mut engine = Engine::with_budget(Locality::Node("n1".into()), budget);
     base().iter().for_each(|object| engine.upsert(object));
     let rules = |ports: &[&str]| {
         let nets = ["192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24"];
         let rules = ports.iter().zip(nets);
-        rules.map(|(port, net)| from(tcp(Action::Allow, port), within(net))).collect()
+        rules
+            .map(|(port, net)| from(tcp(Action::Allow, port), within(net)))
+            .collect()
     };
-    engine.upsert(&calico(policy("p", "app == 'db'", rules(&["1", "2", "3"]), vec![])));
+    engine.upsert(&calico(policy(
+        "p",
+        "app == 'db'",
+        rules(&["1", "2", "3"]),
+        vec![],
+    )));
     engine.commit();
-    assert_eq!(into(&engine, "shop/db", "192.0.2.1", 1), "Deny by over budget");
-    assert_eq!(into(&engine, "shop/web", "192.0.2.1", 1), "Allow by profile/kns.shop ingress[0]");
+    assert_eq!(
+        into(&engine, "shop/db", "192.0.2.1", 1),
+        "Deny by over budget"
+    );
+    assert_eq!(
+        into(&engine, "shop/web", "192.0.2.1", 1),
+        "Allow by profile/kns.shop ingress[0]"
+    );
     let problems = |engine: &Engine| {
-        engine.report(&key(Kind::GlobalNetworkPolicy, "p")).unwrap().problems.len()
+        engine
+            .report(&key(Kind::GlobalNetworkPolicy, "p"))
+            .unwrap()
+            .problems
+            .len()
     };
     assert_eq!(problems(&engine), 1);
-    engine.upsert(&calico(policy("p", "app == 'db'", rules(&["1", "2"]), vec![])));
+    engine.upsert(&calico(policy(
+        "p",
+        "app == 'db'",
+        rules(&["1", "2"]),
+        vec![],
+    )));
     let commit = engine.commit();
-    assert_eq!(into(&engine, "shop/db", "192.0.2.1", 1), "Allow by gnp/p ingress[0]");
+    assert_eq!(
+        into(&engine, "shop/db", "192.0.2.1", 1),
+        "Allow by gnp/p ingress[0]"
+    );
     assert_eq!(problems(&engine), 0);
     assert_eq!(commit.reports.len(), 1);
 }
@@ -389,7 +613,10 @@ fn explanation_lists_tiers_policies_and_profiles() {
         .map(|tier| tier.policies.iter().map(ToString::to_string).collect())
         .collect();
     assert_eq!(names, [vec!["gnp/b", "gnp/a"], vec!["netpol/shop/np"]]);
-    let profiles: Vec<(&str, bool)> =
-        explanation.profiles.iter().map(|profile| (&*profile.name, profile.exists)).collect();
+    let profiles: Vec<(&str, bool)> = explanation
+        .profiles
+        .iter()
+        .map(|profile| (&*profile.name, profile.exists))
+        .collect();
     assert_eq!(profiles, [("kns.shop", true), ("ksa.shop.default", true)]);
 }

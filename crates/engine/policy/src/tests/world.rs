@@ -8,8 +8,7 @@ use ocicat_api::core::{
     EndpointPort, IpPool, Namespace, Node, Pod, ServiceAccount, WorkloadEndpoint,
 };
 use ocicat_api::policy::{
-    CalicoPolicy, KubePeer, KubePort, KubeRule, NetworkPolicy, NetworkSet, Subject, Tier,
-    Types,
+    CalicoPolicy, KubePeer, KubePort, KubeRule, NetworkPolicy, NetworkSet, Subject, Tier, Types,
 };
 use ocicat_api::rule::{Action, EntityRule, Rule};
 use ocicat_api::{Kind, Metadata, Object, ObjectKey, PortSpec, Protocol};
@@ -20,8 +19,12 @@ use ocicat_selector::Selector;
 use crate::{Engine, Locality};
 
 pub(super) fn labels(text: &str) -> BTreeMap<Arc<str>, Arc<str>> {
-    let pairs = text.split_whitespace().map(|pair| pair.split_once('=').unwrap());
-    pairs.map(|(key, value)| (key.into(), value.into())).collect()
+    let pairs = text
+        .split_whitespace()
+        .map(|pair| pair.split_once('=').unwrap());
+    pairs
+        .map(|(key, value)| (key.into(), value.into()))
+        .collect()
 }
 
 /// `namespace/name`, or `name`.
@@ -31,7 +34,12 @@ pub(super) fn metadata(name: &str, label_text: &str) -> Metadata {
         None => (None, name),
     };
     let labels = labels(label_text);
-    Metadata { name: name.into(), namespace, labels, ..Metadata::default() }
+    Metadata {
+        name: name.into(),
+        namespace,
+        labels,
+        ..Metadata::default()
+    }
 }
 
 pub(super) fn selector(text: &str) -> Selector {
@@ -47,11 +55,15 @@ pub(super) fn addresses(text: &str) -> Vec<IpAddr> {
 }
 
 pub(super) fn namespace(name: &str, label_text: &str) -> Object {
-    Object::Namespace(Namespace { metadata: metadata(name, label_text) })
+    Object::Namespace(Namespace {
+        metadata: metadata(name, label_text),
+    })
 }
 
 pub(super) fn account(name: &str, label_text: &str) -> Object {
-    Object::ServiceAccount(ServiceAccount { metadata: metadata(name, label_text) })
+    Object::ServiceAccount(ServiceAccount {
+        metadata: metadata(name, label_text),
+    })
 }
 
 /// A pod of node `n1` with the port `http` = TCP 8080.
@@ -86,11 +98,18 @@ pub(super) fn wep(name: &str, label_text: &str, address_text: &str) -> WorkloadE
 }
 
 pub(super) fn port(name: &str, protocol: Protocol, port: u16) -> EndpointPort {
-    EndpointPort { name: name.into(), protocol, port }
+    EndpointPort {
+        name: name.into(),
+        protocol,
+        port,
+    }
 }
 
 pub(super) fn node(name: &str, address_text: &str) -> Object {
-    Object::Node(Node { metadata: metadata(name, ""), addresses: addresses(address_text) })
+    Object::Node(Node {
+        metadata: metadata(name, ""),
+        addresses: addresses(address_text),
+    })
 }
 
 pub(super) fn pool(name: &str, cidr: &str) -> Object {
@@ -106,17 +125,33 @@ pub(super) fn pool(name: &str, cidr: &str) -> Object {
 pub(super) fn set(name: &str, label_text: &str, nets: &str) -> Object {
     let set = NetworkSet {
         metadata: metadata(name, label_text),
-        nets: nets.split_whitespace().map(|net| net.parse().unwrap()).collect(),
+        nets: nets
+            .split_whitespace()
+            .map(|net| net.parse().unwrap())
+            .collect(),
     };
-    if name.contains('/') { Object::NetworkSet(set) } else { Object::GlobalNetworkSet(set) }
+    if name.contains('/') {
+        Object::NetworkSet(set)
+    } else {
+        Object::GlobalNetworkSet(set)
+    }
 }
 
 pub(super) fn tier(name: &str, order: Option<f64>, default_action: Action) -> Object {
-    Object::Tier(Tier { metadata: metadata(name, ""), order, default_action })
+    Object::Tier(Tier {
+        metadata: metadata(name, ""),
+        order,
+        default_action,
+    })
 }
 
 /// A policy of both directions.
-pub(super) fn policy(name: &str, subject: &str, ingress: Vec<Rule>, egress: Vec<Rule>) -> CalicoPolicy {
+pub(super) fn policy(
+    name: &str,
+    subject: &str,
+    ingress: Vec<Rule>,
+    egress: Vec<Rule>,
+) -> CalicoPolicy {
     CalicoPolicy {
         metadata: metadata(name, ""),
         tier: "default".into(),
@@ -126,7 +161,10 @@ pub(super) fn policy(name: &str, subject: &str, ingress: Vec<Rule>, egress: Vec<
             namespace_selector: None,
             service_account_selector: None,
         },
-        types: Types { ingress: true, egress: true },
+        types: Types {
+            ingress: true,
+            egress: true,
+        },
         ingress,
         egress,
         host_only: false,
@@ -165,11 +203,15 @@ pub(super) fn tcp(action: Action, ports: &str) -> Rule {
 
 pub(super) fn port_specs(ports: &str) -> Vec<PortSpec> {
     let spec = |text: &str| match text.split_once(':') {
-        Some((first, last)) => {
-            PortSpec::Range { first: first.parse().unwrap(), last: last.parse().unwrap() }
-        }
+        Some((first, last)) => PortSpec::Range {
+            first: first.parse().unwrap(),
+            last: last.parse().unwrap(),
+        },
         None => match text.parse() {
-            Ok(port) => PortSpec::Range { first: port, last: port },
+            Ok(port) => PortSpec::Range {
+                first: port,
+                last: port,
+            },
             Err(_) => PortSpec::Name(text.into()),
         },
     };
@@ -183,12 +225,21 @@ pub(super) fn from(mut rule: Rule, source: EntityRule) -> Rule {
 }
 
 pub(super) fn selecting(text: &str) -> EntityRule {
-    EntityRule { selector: Some(selector(text)), ..EntityRule::default() }
+    EntityRule {
+        selector: Some(selector(text)),
+        ..EntityRule::default()
+    }
 }
 
 pub(super) fn within(nets: &str) -> EntityRule {
-    let nets = nets.split_whitespace().map(|net| net.parse().unwrap()).collect();
-    EntityRule { nets, ..EntityRule::default() }
+    let nets = nets
+        .split_whitespace()
+        .map(|net| net.parse().unwrap())
+        .collect();
+    EntityRule {
+        nets,
+        ..EntityRule::default()
+    }
 }
 
 /// Ingress only.
@@ -196,14 +247,21 @@ pub(super) fn netpol(name: &str, pod_selector: &str, ingress: Vec<KubeRule>) -> 
     NetworkPolicy {
         metadata: metadata(name, ""),
         pod_selector: Some(selector(pod_selector)),
-        types: Types { ingress: true, egress: false },
+        types: Types {
+            ingress: true,
+            egress: false,
+        },
         ingress,
         egress: Vec::new(),
     }
 }
 
 pub(super) fn kube_rule(peers: Option<Vec<KubePeer>>, ports: Option<Vec<KubePort>>) -> KubeRule {
-    KubeRule { peers, ports, unreadable: Vec::new() }
+    KubeRule {
+        peers,
+        ports,
+        unreadable: Vec::new(),
+    }
 }
 
 pub(super) fn pods(namespaces: Option<&str>, selected: Option<&str>) -> KubePeer {
@@ -215,7 +273,11 @@ pub(super) fn pods(namespaces: Option<&str>, selected: Option<&str>) -> KubePeer
 
 pub(super) fn key(kind: Kind, name: &str) -> ObjectKey {
     let metadata = metadata(name, "");
-    ObjectKey { kind, namespace: metadata.namespace, name: metadata.name }
+    ObjectKey {
+        kind,
+        namespace: metadata.namespace,
+        name: metadata.name,
+    }
 }
 
 pub(super) fn engine(objects: &[Object]) -> Engine {
@@ -226,7 +288,11 @@ pub(super) fn engine(objects: &[Object]) -> Engine {
 }
 
 pub(super) fn on_tcp(port: u16) -> ServiceMatch {
-    ServiceMatch { protocol: ocicat_node::Protocol::TCP, source_port: 40_000, port }
+    ServiceMatch {
+        protocol: ocicat_node::Protocol::TCP,
+        source_port: 40_000,
+        port,
+    }
 }
 
 /// The outcome as text of a packet that a pod receives or sends.
@@ -240,7 +306,10 @@ pub(super) fn ask(
     let key = key(Kind::Pod, pod);
     let far = ip(far);
     let addresses = &engine.endpoint(&key).expect("local").addresses;
-    let local = addresses.iter().find(|a| a.address.is_ipv4() == far.is_ipv4()).expect("family");
+    let local = addresses
+        .iter()
+        .find(|a| a.address.is_ipv4() == far.is_ipv4())
+        .expect("family");
     let outcome = engine.judge(&key, direction, (local.address, far), &service);
     outcome.expect("a row for every class").to_string()
 }
