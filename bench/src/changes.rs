@@ -62,7 +62,14 @@ pub fn measure(size: &Size, input: impl Read) -> anyhow::Result<Changed> {
     drop(commit);
     let (peak_kb, _) = load::memory()?;
     let deltas = BTreeMap::new();
-    let mut bench = Bench { size: *size, engine, kernel, meter, deltas, policies };
+    let mut bench = Bench {
+        size: *size,
+        engine,
+        kernel,
+        meter,
+        deltas,
+        policies,
+    };
     for index in 0..SAMPLES {
         bench.known_pod(index)?;
         bench.burst(index)?;
@@ -72,7 +79,11 @@ pub fn measure(size: &Size, input: impl Read) -> anyhow::Result<Changed> {
         bench.element(index)?;
     }
     bench.kernel.verify()?;
-    Ok(Changed { samples: bench.meter.samples, deltas: bench.deltas, peak_kb })
+    Ok(Changed {
+        samples: bench.meter.samples,
+        deltas: bench.deltas,
+        peak_kb,
+    })
 }
 
 impl Bench {
@@ -84,10 +95,12 @@ impl Bench {
         let key = load::object(&bytes(&pod))?.key();
         let delta = self.calculate("remote pod, known labels", index, &[pod])?;
         ensure_elements(&delta, 2)?;
-        self.kernel.change(&delta, &mut self.meter, "remote pod, known labels", index)?;
+        self.kernel
+            .change(&delta, &mut self.meter, "remote pod, known labels", index)?;
         let delta = self.remove("remote pod gone", index, &key);
         ensure_elements(&delta, 2)?;
-        self.kernel.change(&delta, &mut self.meter, "remote pod gone", index)?;
+        self.kernel
+            .change(&delta, &mut self.meter, "remote pod gone", index)?;
         Ok(())
     }
 
@@ -97,29 +110,37 @@ impl Bench {
         let pods = (0..BURST).map(|number| {
             let namespace = self.remote_namespace(index) - number % 7;
             let label_set = size.label_set_of(namespace, number % 4);
-            bytes(&world::pod(size.endpoints + 100 + number, namespace, label_set, "node-7"))
+            bytes(&world::pod(
+                size.endpoints + 100 + number,
+                namespace,
+                label_set,
+                "node-7",
+            ))
         });
         let lines: Vec<Vec<u8>> = pods.collect();
         let engine = &mut self.engine;
         let mut keys = Vec::with_capacity(BURST);
         let mut delta = NodeDelta::new();
-        self.meter.measure("burst of remote pods", "calculate", index, || {
-            for line in &lines {
-                let object = load::object(line)?;
-                keys.push(object.key());
-                engine.upsert(&object);
-                delta.extend(engine.commit().delta);
-            }
-            anyhow::Ok(())
-        })?;
+        self.meter
+            .measure("burst of remote pods", "calculate", index, || {
+                for line in &lines {
+                    let object = load::object(line)?;
+                    keys.push(object.key());
+                    engine.upsert(&object);
+                    delta.extend(engine.commit().delta);
+                }
+                anyhow::Ok(())
+            })?;
         ensure_elements(&delta, 2 * BURST)?;
-        self.kernel.change(&delta, &mut self.meter, "burst of remote pods", index)?;
+        self.kernel
+            .change(&delta, &mut self.meter, "burst of remote pods", index)?;
         for key in &keys {
             engine.remove(key);
         }
         let delta = engine.commit().delta;
         ensure_elements(&delta, 2 * BURST)?;
-        self.kernel.change(&delta, &mut self.meter, "burst of remote pods gone", index)
+        self.kernel
+            .change(&delta, &mut self.meter, "burst of remote pods gone", index)
     }
 
     /// A pod on another host with labels that no pod had before.
@@ -127,14 +148,20 @@ impl Bench {
         let namespace = self.remote_namespace(index);
         let number = self.size.endpoints + SAMPLES + index;
         // The app of one that exists, in a version of its own.
-        let mut pod = world::pod(number, namespace, index * 7 % self.size.label_sets, "node-7");
+        let mut pod = world::pod(
+            number,
+            namespace,
+            index * 7 % self.size.label_sets,
+            "node-7",
+        );
         pod["metadata"]["labels"]["version"] = format!("v{}", 1_000 + index).into();
         pod["metadata"]["labels"]["pod-template-hash"] = format!("unseen{index}").into();
         self.change("remote pod, unseen labels", index, &[pod])
     }
 
     fn namespaces(&mut self, index: usize) -> anyhow::Result<()> {
-        let remote = world::relabelled_namespace(&self.size, self.remote_namespace(index), index + 20);
+        let remote =
+            world::relabelled_namespace(&self.size, self.remote_namespace(index), index + 20);
         self.change("namespace relabelled", index, &[remote])?;
         // Spread over those with local workloads.
         let local = index * self.size.local_namespaces() / SAMPLES;
@@ -145,8 +172,14 @@ impl Bench {
     /// Policies that select one, two, a quarter, and all of the local workloads.
     fn policies(&mut self, index: usize) -> anyhow::Result<()> {
         for (work, key) in policy_keys(&self.size, index) {
-            let policy = self.policies.get_mut(&key).with_context(|| format!("no policy {key:?}"))?;
-            let namespace = key.0.strip_prefix("ns-").and_then(|number| number.parse().ok());
+            let policy = self
+                .policies
+                .get_mut(&key)
+                .with_context(|| format!("no policy {key:?}"))?;
+            let namespace = key
+                .0
+                .strip_prefix("ns-")
+                .and_then(|number| number.parse().ok());
             // An app of the policy's namespace, so that the edited rule matches somebody.
             let label_set = match namespace {
                 Some(namespace) => self.size.label_set_of(namespace, index % 4),
@@ -171,7 +204,8 @@ impl Bench {
         ensure!(class != other, "two pods of one class");
         for (step, class) in [other, class].into_iter().enumerate() {
             let delta = [Change::Class(prefix, Some(class))];
-            self.kernel.change(&delta, &mut self.meter, "one element", 2 * index + step)?;
+            self.kernel
+                .change(&delta, &mut self.meter, "one element", 2 * index + step)?;
         }
         Ok(())
     }
@@ -183,7 +217,12 @@ impl Bench {
     }
 
     /// From JSON bytes to the delta.
-    fn calculate(&mut self, work: &str, index: usize, objects: &[Value]) -> anyhow::Result<NodeDelta> {
+    fn calculate(
+        &mut self,
+        work: &str,
+        index: usize,
+        objects: &[Value],
+    ) -> anyhow::Result<NodeDelta> {
         let lines: Vec<Vec<u8>> = objects.iter().map(bytes).collect();
         let engine = &mut self.engine;
         let commit = self.meter.measure(work, "calculate", index, || {
@@ -192,7 +231,10 @@ impl Bench {
             }
             anyhow::Ok(engine.commit())
         })?;
-        self.deltas.entry(work.to_owned()).or_default().push(commit.delta.len() as u64);
+        self.deltas
+            .entry(work.to_owned())
+            .or_default()
+            .push(commit.delta.len() as u64);
         Ok(commit.delta)
     }
 
@@ -202,7 +244,10 @@ impl Bench {
             engine.remove(key);
             engine.commit()
         });
-        self.deltas.entry(work.to_owned()).or_default().push(commit.delta.len() as u64);
+        self.deltas
+            .entry(work.to_owned())
+            .or_default()
+            .push(commit.delta.len() as u64);
         commit.delta
     }
 
@@ -218,7 +263,10 @@ fn bytes(object: &Value) -> Vec<u8> {
 }
 
 fn ensure_elements(delta: &[Change], count: usize) -> anyhow::Result<()> {
-    let elements = delta.iter().filter(|change| matches!(change, Change::Class(..))).count();
+    let elements = delta
+        .iter()
+        .filter(|change| matches!(change, Change::Class(..)))
+        .count();
     ensure!(
         (elements, delta.len()) == (count, count),
         "expected {count} elements and nothing else: {delta:?}"
@@ -233,10 +281,22 @@ fn policy_keys(size: &Size, index: usize) -> Vec<(&'static str, (String, String)
     let name = world::namespace_name(namespace);
     let component = world::component(index);
     vec![
-        ("policy of 1 local workload", (name.clone(), format!("workload-{workload}-{index}"))),
-        ("policy of 2 local workloads", (name, format!("namespace-{index}"))),
-        ("policy of a quarter of the local workloads", (String::new(), format!("component-{component}-{index}"))),
-        ("policy of all local workloads", (String::new(), format!("all-{index}"))),
+        (
+            "policy of 1 local workload",
+            (name.clone(), format!("workload-{workload}-{index}")),
+        ),
+        (
+            "policy of 2 local workloads",
+            (name, format!("namespace-{index}")),
+        ),
+        (
+            "policy of a quarter of the local workloads",
+            (String::new(), format!("component-{component}-{index}")),
+        ),
+        (
+            "policy of all local workloads",
+            (String::new(), format!("all-{index}")),
+        ),
     ]
 }
 
@@ -250,9 +310,18 @@ fn keep_policy(
         return Ok(());
     }
     let policy: Value = serde_json::from_slice(line)?;
-    let text = |field: &str| policy["metadata"][field].as_str().unwrap_or_default().to_owned();
+    let text = |field: &str| {
+        policy["metadata"][field]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
+    };
     let key = (text("namespace"), text("name"));
-    if (0..SAMPLES).any(|index| policy_keys(size, index).iter().any(|(_, other)| *other == key)) {
+    if (0..SAMPLES).any(|index| {
+        policy_keys(size, index)
+            .iter()
+            .any(|(_, other)| *other == key)
+    }) {
         policies.insert(key, policy);
     }
     Ok(())

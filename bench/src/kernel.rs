@@ -34,7 +34,11 @@ impl Kernel {
         meter
             .measure("install", "commit", 0, || connection.commit(&transaction))
             .context("installing the program")?;
-        Ok(Self { compiler, connection, _namespace: namespace })
+        Ok(Self {
+            compiler,
+            connection,
+            _namespace: namespace,
+        })
     }
 
     /// Makes a change of the tables a change of the kernel: compiled, committed, and, after packets in
@@ -52,13 +56,20 @@ impl Kernel {
         let update = meter.measure(work, "compile", index, || self.compiler.update(delta, &[]));
         let transactions: Vec<Transaction> = update.transactions().collect();
         meter.measure(work, "commit", index, || {
-            transactions.iter().try_for_each(|transaction| self.connection.commit(transaction))
+            transactions
+                .iter()
+                .try_for_each(|transaction| self.connection.commit(transaction))
         })?;
         if self.compiler.has_garbage() {
             ocicat_kernel::grace::wait();
             let ops = meter.measure(work, "collect", index, || self.compiler.collect());
-            let transaction = Transaction { table: TableId::inet(TABLE), ops };
-            meter.measure(work, "remove", index, || self.connection.commit(&transaction))?;
+            let transaction = Transaction {
+                table: TableId::inet(TABLE),
+                ops,
+            };
+            meter.measure(work, "remove", index, || {
+                self.connection.commit(&transaction)
+            })?;
         }
         Ok(())
     }
@@ -71,20 +82,29 @@ impl Kernel {
         let found = self.connection.dump_table(&TableId::inet(TABLE))?;
         let found = found.context("the table is gone")?;
         let differences = self.compiler.differences(&found);
-        ensure!(differences.is_empty(), "the kernel holds another program: {:?}", &differences[..1]);
+        ensure!(
+            differences.is_empty(),
+            "the kernel holds another program: {:?}",
+            &differences[..1]
+        );
         Ok(())
     }
 }
 
 fn attachments(engine: &Engine) -> Vec<(EndpointId, Option<Attachment>)> {
-    let attachment = |(number, (id, policy)): (usize, (&EndpointId, &ocicat_node::EndpointPolicy))| {
-        let [.., high, low] = number.to_be_bytes();
-        let attachment = Attachment {
-            interface: format!("ocw{number:011x}"),
-            mac: [2, 0, 0, 0, high, low],
-            addresses: policy.addresses.iter().map(|local| local.address).collect(),
+    let attachment =
+        |(number, (id, policy)): (usize, (&EndpointId, &ocicat_node::EndpointPolicy))| {
+            let [.., high, low] = number.to_be_bytes();
+            let attachment = Attachment {
+                interface: format!("ocw{number:011x}"),
+                mac: [2, 0, 0, 0, high, low],
+                addresses: policy.addresses.iter().map(|local| local.address).collect(),
+            };
+            (id.clone(), Some(attachment))
         };
-        (id.clone(), Some(attachment))
-    };
-    engine.local_endpoints().enumerate().map(attachment).collect()
+    engine
+        .local_endpoints()
+        .enumerate()
+        .map(attachment)
+        .collect()
 }

@@ -39,7 +39,11 @@ pub fn lines(
 ) -> anyhow::Result<()> {
     let mut input = BufReader::with_capacity(1 << 16, input);
     let mut line = Vec::new();
-    while input.read_until(b'\n', &mut line).context("reading the world")? > 0 {
+    while input
+        .read_until(b'\n', &mut line)
+        .context("reading the world")?
+        > 0
+    {
         with(&line)?;
         line.clear();
     }
@@ -113,7 +117,12 @@ pub fn measure(input: impl Read) -> anyhow::Result<Loaded> {
     let commit = meter.measure("load", "tables", 0, || engine.commit());
     let (peak_kb, resident_kb) = memory()?;
     drop(commit);
-    Ok(Loaded { samples: meter.samples, peak_kb, resident_kb, tables: tables(&engine) })
+    Ok(Loaded {
+        samples: meter.samples,
+        peak_kb,
+        resident_kb,
+        tables: tables(&engine),
+    })
 }
 
 /// Decodes the world once and drops the objects, to know what of the load that is.
@@ -122,7 +131,9 @@ pub fn measure(input: impl Read) -> anyhow::Result<Loaded> {
 /// Those of `input`, and an object with a problem.
 pub fn measure_decoding(input: impl Read) -> anyhow::Result<Meter> {
     let mut meter = Meter::default();
-    meter.measure("decode", "objects", 0, || lines(input, |line| object(line).map(drop)))?;
+    meter.measure("decode", "objects", 0, || {
+        lines(input, |line| object(line).map(drop))
+    })?;
     Ok(meter)
 }
 
@@ -134,7 +145,8 @@ pub fn memory() -> io::Result<(u64, u64)> {
     let status = std::fs::read_to_string("/proc/self/status")?;
     let field = |name: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(name));
-        line.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+        line.and_then(|rest| rest.split_whitespace().next()?.parse().ok())
+            .unwrap_or(0)
     };
     Ok((field("VmHWM:"), field("VmRSS:")))
 }

@@ -21,9 +21,8 @@ impl Machine {
     /// The machine that this runs on. What cannot be learned is `unknown`.
     #[must_use]
     pub fn here() -> Self {
-        let memory_kb = field("/proc/meminfo", "MemTotal").and_then(|text| {
-            text.split_whitespace().next()?.parse::<u64>().ok()
-        });
+        let memory_kb = field("/proc/meminfo", "MemTotal")
+            .and_then(|text| text.split_whitespace().next()?.parse::<u64>().ok());
         Self {
             processor: field("/proc/cpuinfo", "model name").unwrap_or_else(unknown),
             cores: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
@@ -43,8 +42,10 @@ impl Machine {
     #[must_use]
     pub fn slug(&self) -> String {
         let words = self.processor.split(|c: char| !c.is_ascii_alphanumeric());
-        let words: Vec<String> =
-            words.filter(|word| !word.is_empty()).map(str::to_ascii_lowercase).collect();
+        let words: Vec<String> = words
+            .filter(|word| !word.is_empty())
+            .map(str::to_ascii_lowercase)
+            .collect();
         format!("{}-{}-cores", words.join("-"), self.cores)
     }
 }
@@ -55,7 +56,10 @@ fn unknown() -> String {
 
 fn field(path: &str, name: &str) -> Option<String> {
     let text = std::fs::read_to_string(path).ok()?;
-    let (_, value) = text.lines().find(|line| line.starts_with(name))?.split_once(':')?;
+    let (_, value) = text
+        .lines()
+        .find(|line| line.starts_with(name))?
+        .split_once(':')?;
     Some(value.trim().to_owned())
 }
 

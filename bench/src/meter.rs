@@ -31,7 +31,13 @@ pub struct Meter {
 
 impl Meter {
     /// Does the work once and keeps what it took.
-    pub fn measure<T>(&mut self, work: &str, step: &str, index: usize, run: impl FnOnce() -> T) -> T {
+    pub fn measure<T>(
+        &mut self,
+        work: &str,
+        step: &str,
+        index: usize,
+        run: impl FnOnce() -> T,
+    ) -> T {
         let (mut run, mut result) = (Some(run), None);
         let (wall, cpu) = (Instant::now(), cpu_time());
         ocicat_bench_count_from(&mut || result = run.take().map(|run| run()));
@@ -72,7 +78,10 @@ pub fn counter_options(directory: &Path) -> Vec<String> {
         "--quiet".to_owned(),
         "--zero-before=*ocicat_bench_count_from*".to_owned(),
         "--dump-after=*ocicat_bench_count_until*".to_owned(),
-        format!("--callgrind-out-file={}", directory.join("counts").display()),
+        format!(
+            "--callgrind-out-file={}",
+            directory.join("counts").display()
+        ),
     ]
 }
 
@@ -84,10 +93,20 @@ pub fn counts(directory: &Path) -> std::io::Result<Vec<u64>> {
     let mut numbered = Vec::new();
     for entry in std::fs::read_dir(directory)? {
         let path = entry?.path();
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let Some(number) = name.strip_prefix("counts.").and_then(|n| n.parse::<u32>().ok()) else { continue };
+        let name = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or_default();
+        let Some(number) = name
+            .strip_prefix("counts.")
+            .and_then(|n| n.parse::<u32>().ok())
+        else {
+            continue;
+        };
         let text = std::fs::read_to_string(&path)?;
-        let total = text.lines().find_map(|line| line.strip_prefix("totals: ")?.trim().parse().ok());
+        let total = text
+            .lines()
+            .find_map(|line| line.strip_prefix("totals: ")?.trim().parse().ok());
         numbered.push((number, total.unwrap_or(0)));
     }
     numbered.sort_unstable();
@@ -111,7 +130,9 @@ mod tests {
     #[test]
     fn samples_hold_what_passed() {
         let mut meter = Meter::default();
-        let sum: u64 = meter.measure("sum", "", 3, || (0..1_000_000_u64).map(std::hint::black_box).sum());
+        let sum: u64 = meter.measure("sum", "", 3, || {
+            (0..1_000_000_u64).map(std::hint::black_box).sum()
+        });
         assert_eq!(sum, 499_999_500_000);
         let sample = &meter.samples[0];
         assert_eq!((sample.work.as_str(), sample.index), ("sum", 3));

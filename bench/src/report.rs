@@ -40,22 +40,67 @@ pub struct Figure {
 }
 
 /// Name, work, the steps that count, and what was promised in nanoseconds.
-type Line = (&'static str, &'static str, &'static [&'static str], Option<u64>);
+type Line = (
+    &'static str,
+    &'static str,
+    &'static [&'static str],
+    Option<u64>,
+);
 
 const MILLISECOND: u64 = 1_000_000;
 
 const LINES: [Line; 23] = [
-    ("JSON bytes to tables", "load", &["objects", "tables"], Some(2_000 * MILLISECOND)),
+    (
+        "JSON bytes to tables",
+        "load",
+        &["objects", "tables"],
+        Some(2_000 * MILLISECOND),
+    ),
     ("- of that: decoding alone", "decode", &["objects"], None),
-    ("- of that: decoding, and objects into the engine", "load", &["objects"], None),
+    (
+        "- of that: decoding, and objects into the engine",
+        "load",
+        &["objects"],
+        None,
+    ),
     ("- of that: tables", "load", &["tables"], None),
-    ("remote pod, known labels", "remote pod, known labels", CALCULATE, Some(20_000)),
-    ("- its kernel program", "remote pod, known labels", KERNEL, None),
-    ("1,000 such pods in a row, one commit each", "burst of remote pods", CALCULATE, Some(20_000 * 1_000)),
+    (
+        "remote pod, known labels",
+        "remote pod, known labels",
+        CALCULATE,
+        Some(20_000),
+    ),
+    (
+        "- its kernel program",
+        "remote pod, known labels",
+        KERNEL,
+        None,
+    ),
+    (
+        "1,000 such pods in a row, one commit each",
+        "burst of remote pods",
+        CALCULATE,
+        Some(20_000 * 1_000),
+    ),
     ("remote pod gone", "remote pod gone", CALCULATE, None),
-    ("remote pod, unseen labels", "remote pod, unseen labels", CALCULATE, Some(MILLISECOND)),
-    ("- its kernel program", "remote pod, unseen labels", KERNEL, None),
-    ("namespace relabelled", "namespace relabelled", CALCULATE, Some(20 * MILLISECOND)),
+    (
+        "remote pod, unseen labels",
+        "remote pod, unseen labels",
+        CALCULATE,
+        Some(MILLISECOND),
+    ),
+    (
+        "- its kernel program",
+        "remote pod, unseen labels",
+        KERNEL,
+        None,
+    ),
+    (
+        "namespace relabelled",
+        "namespace relabelled",
+        CALCULATE,
+        Some(20 * MILLISECOND),
+    ),
     ("- its kernel program", "namespace relabelled", KERNEL, None),
     (
         "namespace of local workloads relabelled",
@@ -63,19 +108,54 @@ const LINES: [Line; 23] = [
         CALCULATE,
         Some(20 * MILLISECOND),
     ),
-    ("- its kernel program", "namespace of local workloads relabelled", KERNEL, None),
-    ("policy of 1 local workload, kernel included", "policy of 1 local workload", ALL, Some(5 * MILLISECOND)),
-    ("policy of 2 local workloads, kernel included", "policy of 2 local workloads", ALL, Some(5 * MILLISECOND)),
+    (
+        "- its kernel program",
+        "namespace of local workloads relabelled",
+        KERNEL,
+        None,
+    ),
+    (
+        "policy of 1 local workload, kernel included",
+        "policy of 1 local workload",
+        ALL,
+        Some(5 * MILLISECOND),
+    ),
+    (
+        "policy of 2 local workloads, kernel included",
+        "policy of 2 local workloads",
+        ALL,
+        Some(5 * MILLISECOND),
+    ),
     (
         "policy of 25 of 100 local workloads, kernel included",
         "policy of a quarter of the local workloads",
         ALL,
         Some(5 * MILLISECOND),
     ),
-    ("policy of all local workloads, kernel included", "policy of all local workloads", ALL, Some(5 * MILLISECOND)),
-    ("- of that: tables", "policy of all local workloads", CALCULATE, None),
-    ("- removal afterwards", "policy of all local workloads", &["collect", "remove"], None),
-    ("one element changed in the kernel", "one element", &["commit"], Some(200_000)),
+    (
+        "policy of all local workloads, kernel included",
+        "policy of all local workloads",
+        ALL,
+        Some(5 * MILLISECOND),
+    ),
+    (
+        "- of that: tables",
+        "policy of all local workloads",
+        CALCULATE,
+        None,
+    ),
+    (
+        "- removal afterwards",
+        "policy of all local workloads",
+        &["collect", "remove"],
+        None,
+    ),
+    (
+        "one element changed in the kernel",
+        "one element",
+        &["commit"],
+        Some(200_000),
+    ),
     ("whole program compiled", "install", &["compile"], None),
     ("whole program committed", "install", &["commit"], None),
 ];
@@ -92,11 +172,19 @@ impl Report {
     #[must_use]
     pub fn figures(&self) -> Vec<Figure> {
         let loads = self.loaded.iter().enumerate().flat_map(|(index, loaded)| {
-            loaded.samples.iter().map(move |sample| Sample { index, ..sample.clone() })
+            loaded.samples.iter().map(move |sample| Sample {
+                index,
+                ..sample.clone()
+            })
         });
-        let samples: Vec<Sample> =
-            loads.chain(self.decoded.iter().cloned()).chain(self.changed.samples.iter().cloned()).collect();
-        LINES.iter().filter_map(|line| figure(line, &samples)).collect()
+        let samples: Vec<Sample> = loads
+            .chain(self.decoded.iter().cloned())
+            .chain(self.changed.samples.iter().cloned())
+            .collect();
+        LINES
+            .iter()
+            .filter_map(|line| figure(line, &samples))
+            .collect()
     }
 
     /// Median of the processes' largest resident sets, in bytes.
@@ -115,7 +203,15 @@ impl Report {
     }
 
     fn write_page(&self, out: &mut String) -> std::fmt::Result {
-        let Machine { processor, cores, memory_gib, kernel, rustc, date, load } = &self.machine;
+        let Machine {
+            processor,
+            cores,
+            memory_gib,
+            kernel,
+            rustc,
+            date,
+            load,
+        } = &self.machine;
         writeln!(out, "# Measured on {date}\n")?;
         writeln!(
             out,
@@ -129,16 +225,30 @@ impl Report {
             "The world (seed {}): {} endpoints of {} label sets in {} namespaces, dual stack; {} policies, {} \
              rules, {} distinct selectors, {} rules with CIDRs, {} with named ports; {} local workloads; {} \
              pods with equal labels in a namespace. {} objects, {:.1} MB of JSON, {} bytes a pod.\n",
-            size.seed, world.pods, size.label_sets, size.namespaces, world.policies, world.rules,
-            world.selectors, world.rules_with_nets, world.rules_with_named_ports, size.locals, size.replicas,
-            world.objects, float(world.bytes as u64) / 1e6, world.pod_bytes / world.pods.max(1),
+            size.seed,
+            world.pods,
+            size.label_sets,
+            size.namespaces,
+            world.policies,
+            world.rules,
+            world.selectors,
+            world.rules_with_nets,
+            world.rules_with_named_ports,
+            size.locals,
+            size.replicas,
+            world.objects,
+            float(world.bytes as u64) / 1e6,
+            world.pod_bytes / world.pods.max(1),
         )?;
         self.write_figures(out)?;
         self.write_sizes(out)
     }
 
     fn write_figures(&self, out: &mut String) -> std::fmt::Result {
-        writeln!(out, "| what | promised | median | least – most | processor | instructions |")?;
+        writeln!(
+            out,
+            "| what | promised | median | least – most | processor | instructions |"
+        )?;
         writeln!(out, "|---|---:|---:|---:|---:|---:|")?;
         for figure in self.figures() {
             let instructions = figure.instructions.map_or_else(String::new, millions);
@@ -146,7 +256,9 @@ impl Report {
                 out,
                 "| {} | {} | {} | {} – {} | {} | {} |",
                 figure.name,
-                figure.promised_ns.map_or_else(String::new, |limit| format!("< {}", time(limit))),
+                figure
+                    .promised_ns
+                    .map_or_else(String::new, |limit| format!("< {}", time(limit))),
                 time(figure.median_ns),
                 time(figure.least_ns),
                 time(figure.most_ns),
@@ -155,7 +267,10 @@ impl Report {
             )?;
         }
         let (peak, promised) = (self.peak_bytes() / 1_000_000, PROMISED_BYTES / 1_000_000);
-        writeln!(out, "| peak memory, tables made | < {promised} MB | {peak} MB | | | |\n")?;
+        writeln!(
+            out,
+            "| peak memory, tables made | < {promised} MB | {peak} MB | | | |\n"
+        )?;
         writeln!(
             out,
             "Median of {} processes for loading and for memory, of {} changes each for the rest. Times are \
@@ -167,7 +282,9 @@ impl Report {
     }
 
     fn write_sizes(&self, out: &mut String) -> std::fmt::Result {
-        let Some(tables) = self.loaded.last().map(|loaded| loaded.tables) else { return Ok(()) };
+        let Some(tables) = self.loaded.last().map(|loaded| loaded.tables) else {
+            return Ok(());
+        };
         writeln!(out, "| tables | |\n|---|---:|")?;
         for (name, count) in [
             ("rows of the stack that has most", tables.most_rows),
@@ -176,7 +293,10 @@ impl Report {
             ("stacks", tables.stacks),
             ("rows of all stacks, distinct", tables.rows),
             ("cells of all rows", tables.cells),
-            ("(stack, class) pairs off the stack's default row", tables.entries),
+            (
+                "(stack, class) pairs off the stack's default row",
+                tables.entries,
+            ),
             ("classes", tables.classes),
             ("questions", tables.questions),
             ("outcomes", tables.outcomes),
@@ -184,7 +304,11 @@ impl Report {
         ] {
             writeln!(out, "| {name} | {count} |")?;
         }
-        let resident: Vec<u64> = self.loaded.iter().map(|loaded| loaded.resident_kb).collect();
+        let resident: Vec<u64> = self
+            .loaded
+            .iter()
+            .map(|loaded| loaded.resident_kb)
+            .collect();
         writeln!(
             out,
             "\nResident after the tables were made: {} MB. Peak with the kernel's program compiled and \
@@ -192,7 +316,10 @@ impl Report {
             median(resident) * 1024 / 1_000_000,
             self.changed.peak_kb * 1024 / 1_000_000,
         )?;
-        writeln!(out, "| change | changes of the tables, median | most |\n|---|---:|---:|")?;
+        writeln!(
+            out,
+            "| change | changes of the tables, median | most |\n|---|---:|---:|"
+        )?;
         for (work, counts) in &self.changed.deltas {
             let most = counts.iter().max().copied().unwrap_or(0);
             writeln!(out, "| {work} | {} | {most} |", median(counts.clone()))?;
@@ -203,7 +330,10 @@ impl Report {
 
 fn figure((name, work, steps, promised): &Line, samples: &[Sample]) -> Option<Figure> {
     let mut sums: BTreeMap<usize, (u64, u64, Option<u64>)> = BTreeMap::new();
-    for sample in samples.iter().filter(|s| s.work == *work && steps.contains(&s.step.as_str())) {
+    for sample in samples
+        .iter()
+        .filter(|s| s.work == *work && steps.contains(&s.step.as_str()))
+    {
         let sum = sums.entry(sample.index).or_insert((0, 0, Some(0)));
         sum.0 += sample.wall_ns;
         sum.1 += sample.cpu_ns;
@@ -218,7 +348,11 @@ fn figure((name, work, steps, promised): &Line, samples: &[Sample]) -> Option<Fi
         least_ns: walls().min()?,
         most_ns: walls().max()?,
         cpu_ns: median(sums.iter().map(|sum| sum.1).collect()),
-        instructions: sums.iter().map(|sum| sum.2).collect::<Option<Vec<u64>>>().map(median),
+        instructions: sums
+            .iter()
+            .map(|sum| sum.2)
+            .collect::<Option<Vec<u64>>>()
+            .map(median),
         promised_ns: *promised,
     })
 }
@@ -226,7 +360,10 @@ fn figure((name, work, steps, promised): &Line, samples: &[Sample]) -> Option<Fi
 /// The middle one; the lower of two.
 fn median(mut values: Vec<u64>) -> u64 {
     values.sort_unstable();
-    values.get(values.len().saturating_sub(1) / 2).copied().unwrap_or(0)
+    values
+        .get(values.len().saturating_sub(1) / 2)
+        .copied()
+        .unwrap_or(0)
 }
 
 fn time(nanoseconds: u64) -> String {
@@ -258,24 +395,39 @@ mod tests {
 
     fn sample(step: &str, index: usize, wall_ns: u64) -> Sample {
         let (work, step) = ("one element".to_owned(), step.to_owned());
-        Sample { work, step, index, wall_ns, cpu_ns: wall_ns / 2, instructions: Some(7) }
+        Sample {
+            work,
+            step,
+            index,
+            wall_ns,
+            cpu_ns: wall_ns / 2,
+            instructions: Some(7),
+        }
     }
 
     #[test]
     fn steps_add_up_and_the_middle_counts() {
-        let mut samples: Vec<Sample> = (0..9).map(|i| sample("commit", i, 100 * (1 + i as u64))).collect();
+        let mut samples: Vec<Sample> = (0..9)
+            .map(|i| sample("commit", i, 100 * (1 + i as u64)))
+            .collect();
         samples.push(sample("commit", 0, 2_000));
         samples.push(sample("remove", 1, 9_000));
         let line: Line = ("x", "one element", &["commit"], Some(5));
         let figure = figure(&line, &samples).unwrap();
-        assert_eq!((figure.median_ns, figure.least_ns, figure.most_ns), (600, 200, 2_100));
+        assert_eq!(
+            (figure.median_ns, figure.least_ns, figure.most_ns),
+            (600, 200, 2_100)
+        );
         assert_eq!((figure.samples, figure.instructions), (9, Some(7)));
         assert_eq!(super::figure(&("x", "nothing", &[], None), &samples), None);
     }
 
     #[test]
     fn numbers_are_short() {
-        assert_eq!([time(19_960), time(200_000), time(1_500_000)], ["20.0 µs", "0.20 ms", "1.5 ms"]);
+        assert_eq!(
+            [time(19_960), time(200_000), time(1_500_000)],
+            ["20.0 µs", "0.20 ms", "1.5 ms"]
+        );
         assert_eq!([millions(950), millions(12_340_000)], ["0.9 k", "12.3 M"]);
     }
 }

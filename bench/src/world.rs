@@ -110,7 +110,9 @@ impl Size {
             + EACH_NAMESPACE * self.namespaces
             + EACH_LOCAL * self.locals;
         match () {
-            () if self.replicas == 0 || self.namespaces < 8 => Some("too few replicas or namespaces"),
+            () if self.replicas == 0 || self.namespaces < 8 => {
+                Some("too few replicas or namespaces")
+            }
             () if self.workloads_of_namespace() < 4 => Some("a namespace needs four workloads"),
             () if self.label_sets < self.workloads_of_namespace() => Some("too few label sets"),
             () if self.label_sets / 4 < 4 => Some("too few label sets"),
@@ -191,10 +193,17 @@ fn scenery(size: &Size) -> impl Iterator<Item = Value> {
             "apiVersion": "v1", "kind": "ServiceAccount",
             "metadata": {"name": "default", "namespace": namespace_name(number)},
         });
-        [labels::namespace(number, &namespace_labels(size, number)), account]
+        [
+            labels::namespace(number, &namespace_labels(size, number)),
+            account,
+        ]
     });
     let nodes = (0..pods::nodes(size)).map(pods::node);
-    pools.into_iter().chain(tiers).chain(namespaces).chain(nodes)
+    pools
+        .into_iter()
+        .chain(tiers)
+        .chain(namespaces)
+        .chain(nodes)
 }
 
 /// A namespace with other labels than its own.

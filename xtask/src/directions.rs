@@ -32,13 +32,33 @@ type Place<'a> = (&'a str, &'a str);
 
 /// Crates of others that bring I/O, clocks, threads or chance into the pure layers.
 const IMPURE: [&str; 16] = [
-    "tokio", "kube", "netlink-sys", "netlink-packet-core", "netlink-packet-route", "aya", "libc",
-    "rustix", "nix", "axum", "hyper", "reqwest", "redb", "rand", "getrandom", "socket2",
+    "tokio",
+    "kube",
+    "netlink-sys",
+    "netlink-packet-core",
+    "netlink-packet-route",
+    "aya",
+    "libc",
+    "rustix",
+    "nix",
+    "axum",
+    "hyper",
+    "reqwest",
+    "redb",
+    "rand",
+    "getrandom",
+    "socket2",
 ];
 
 pub fn check(root: &Path) -> Findings {
     let output = Command::new(env!("CARGO"))
-        .args(["metadata", "--format-version", "1", "--no-deps", "--offline"])
+        .args([
+            "metadata",
+            "--format-version",
+            "1",
+            "--no-deps",
+            "--offline",
+        ])
         .current_dir(root)
         .output();
     let metadata: Metadata = match output {
@@ -54,23 +74,36 @@ pub fn check(root: &Path) -> Findings {
 fn findings(metadata: &Metadata, root: &Path) -> Findings {
     let mut findings = Findings::new();
     for package in &metadata.packages {
-        let Some(from) = place(&package.manifest_path, root) else { continue };
+        let Some(from) = place(&package.manifest_path, root) else {
+            continue;
+        };
         let expected = format!("ocicat-{}", from.1);
         if package.name != expected {
-            findings.push(format!("{}: the package's name shall be {expected}", package.manifest_path));
+            findings.push(format!(
+                "{}: the package's name shall be {expected}",
+                package.manifest_path
+            ));
         }
         // Tests may look at anything.
-        let used = package.dependencies.iter().filter(|d| d.kind.as_deref() != Some("dev"));
+        let used = package
+            .dependencies
+            .iter()
+            .filter(|d| d.kind.as_deref() != Some("dev"));
         for dependency in used {
             if let Some(reason) = fault(from, dependency, root) {
-                findings.push(format!("{} depends on {}: {reason}", package.name, dependency.name));
+                findings.push(format!(
+                    "{} depends on {}: {reason}",
+                    package.name, dependency.name
+                ));
             }
         }
     }
     let names: BTreeSet<&str> = metadata.packages.iter().map(|p| p.name.as_str()).collect();
     for name in ["ocicat-common", "ocicat-utils", "ocicat-util"] {
         if names.contains(name) {
-            findings.push(format!("{name}: say what it is for; there is no common crate"));
+            findings.push(format!(
+                "{name}: say what it is for; there is no common crate"
+            ));
         }
     }
     findings
@@ -121,29 +154,69 @@ mod tests {
     use super::*;
 
     fn dependency(name: &str, path: Option<&str>) -> Dependency {
-        Dependency { name: name.into(), kind: None, path: path.map(Into::into) }
+        Dependency {
+            name: name.into(),
+            kind: None,
+            path: path.map(Into::into),
+        }
     }
 
     #[test]
     fn wrong_directions_are_found() {
         let root = Path::new("/r");
         let bad = |from, name, path| fault(from, &dependency(name, path), root).is_some();
-        assert!(bad(("model", "node"), "ocicat-policy", Some("/r/crates/engine/policy")));
+        assert!(bad(
+            ("model", "node"),
+            "ocicat-policy",
+            Some("/r/crates/engine/policy")
+        ));
         assert!(bad(("engine", "policy"), "tokio", None));
-        assert!(bad(("engine", "policy"), "ocicat-compile", Some("/r/crates/engine/compile")));
-        assert!(bad(("engine", "compile"), "ocicat-policy", Some("/r/crates/engine/policy")));
-        assert!(bad(("edge", "nft"), "ocicat-compile", Some("/r/crates/engine/compile")));
-        assert!(bad(("check", "oracle"), "ocicat-node", Some("/r/crates/model/node")));
-        assert!(bad(("edge", "nft"), "ocicat-agent", Some("/r/crates/app/agent")));
+        assert!(bad(
+            ("engine", "policy"),
+            "ocicat-compile",
+            Some("/r/crates/engine/compile")
+        ));
+        assert!(bad(
+            ("engine", "compile"),
+            "ocicat-policy",
+            Some("/r/crates/engine/policy")
+        ));
+        assert!(bad(
+            ("edge", "nft"),
+            "ocicat-compile",
+            Some("/r/crates/engine/compile")
+        ));
+        assert!(bad(
+            ("check", "oracle"),
+            "ocicat-node",
+            Some("/r/crates/model/node")
+        ));
+        assert!(bad(
+            ("edge", "nft"),
+            "ocicat-agent",
+            Some("/r/crates/app/agent")
+        ));
     }
 
     #[test]
     fn right_directions_are_not() {
         let root = Path::new("/r");
         let good = |from, name, path| fault(from, &dependency(name, path), root).is_none();
-        assert!(good(("edge", "nft"), "ocicat-program", Some("/r/crates/engine/program")));
-        assert!(good(("app", "agent"), "ocicat-nft", Some("/r/crates/edge/nft")));
-        assert!(good(("check", "oracle"), "ocicat-api", Some("/r/crates/model/api")));
+        assert!(good(
+            ("edge", "nft"),
+            "ocicat-program",
+            Some("/r/crates/engine/program")
+        ));
+        assert!(good(
+            ("app", "agent"),
+            "ocicat-nft",
+            Some("/r/crates/edge/nft")
+        ));
+        assert!(good(
+            ("check", "oracle"),
+            "ocicat-api",
+            Some("/r/crates/model/api")
+        ));
         assert!(good(("edge", "store"), "tokio", None));
     }
 }

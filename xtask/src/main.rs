@@ -23,12 +23,36 @@ struct Check {
 }
 
 const CHECKS: [Check; 6] = [
-    Check { name: "format", about: "cargo fmt", run: tool::format },
-    Check { name: "directions", about: "who may depend on whom", run: directions::check },
-    Check { name: "lengths", about: "files and functions", run: lengths::check },
-    Check { name: "tidy", about: "words and left-overs", run: tidy::check },
-    Check { name: "licences", about: "cargo deny", run: tool::licences },
-    Check { name: "clippy", about: "cargo clippy", run: tool::clippy },
+    Check {
+        name: "format",
+        about: "cargo fmt",
+        run: tool::format,
+    },
+    Check {
+        name: "directions",
+        about: "who may depend on whom",
+        run: directions::check,
+    },
+    Check {
+        name: "lengths",
+        about: "files and functions",
+        run: lengths::check,
+    },
+    Check {
+        name: "tidy",
+        about: "words and left-overs",
+        run: tidy::check,
+    },
+    Check {
+        name: "licences",
+        about: "cargo deny",
+        run: tool::licences,
+    },
+    Check {
+        name: "clippy",
+        about: "cargo clippy",
+        run: tool::clippy,
+    },
 ];
 
 fn main() -> ExitCode {
@@ -55,19 +79,28 @@ fn main() -> ExitCode {
         for finding in &findings {
             println!("  {finding}");
         }
-        if findings.is_empty() { passed += 1 } else { failed += 1 }
+        if findings.is_empty() {
+            passed += 1
+        } else {
+            failed += 1
+        }
     }
     if words == ["test"] {
         return suite::run(&root, (passed, failed));
     }
     println!("{passed} passed, {failed} failed");
-    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 /// The root of the workspace: the folder above this crate's.
 fn root() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.parent().map_or_else(|| here.to_owned(), Path::to_owned)
+    here.parent()
+        .map_or_else(|| here.to_owned(), Path::to_owned)
 }
 
 /// The files of the project below `folder` that end in `.rs`, sorted, without build output.
@@ -75,9 +108,14 @@ fn rust_files(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {
-        let Ok(entries) = std::fs::read_dir(&folder) else { continue };
+        let Ok(entries) = std::fs::read_dir(&folder) else {
+            continue;
+        };
         for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
-            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let name = path
+                .file_name()
+                .and_then(|name| name.to_str())
+                .unwrap_or_default();
             if path.is_dir() && name != "target" && !name.starts_with('.') {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {

@@ -17,9 +17,19 @@ pub struct Count {
 
 /// Runs everything. `checks` is the outcome of the checks of the house.
 pub fn run(root: &Path, checks: (usize, usize)) -> ExitCode {
-    let mut count = Count { passed: checks.0, failed: checks.1, skipped: 0 };
+    let mut count = Count {
+        passed: checks.0,
+        failed: checks.1,
+        skipped: 0,
+    };
     let child = Command::new(env!("CARGO"))
-        .args(["test", "--workspace", "--release", "--locked", "--no-fail-fast"])
+        .args([
+            "test",
+            "--workspace",
+            "--release",
+            "--locked",
+            "--no-fail-fast",
+        ])
         .args(["--", "--show-output"])
         .current_dir(root)
         .stdout(Stdio::piped())
@@ -31,7 +41,12 @@ pub fn run(root: &Path, checks: (usize, usize)) -> ExitCode {
             return ExitCode::from(3);
         }
     };
-    let lines = child.stdout.take().map(BufReader::new).into_iter().flat_map(BufRead::lines);
+    let lines = child
+        .stdout
+        .take()
+        .map(BufReader::new)
+        .into_iter()
+        .flat_map(BufRead::lines);
     for line in lines.map_while(Result::ok) {
         println!("{line}");
         count.take(&line);
@@ -41,8 +56,15 @@ pub fn run(root: &Path, checks: (usize, usize)) -> ExitCode {
         // It did not compile, or a test ended the process.
         count.failed += 1;
     }
-    println!("{} passed, {} failed, {} skipped", count.passed, count.failed, count.skipped);
-    if count.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    println!(
+        "{} passed, {} failed, {} skipped",
+        count.passed, count.failed, count.skipped
+    );
+    if count.failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 impl Count {
@@ -51,10 +73,16 @@ impl Count {
             self.skipped += 1;
             self.passed = self.passed.saturating_sub(1);
         }
-        let Some(counts) = line.strip_prefix("test result: ") else { return };
+        let Some(counts) = line.strip_prefix("test result: ") else {
+            return;
+        };
         let number = |word: &str| {
             let before = counts.split(word).next()?;
-            before.rsplit([' ', ';']).find(|part| !part.is_empty())?.parse::<usize>().ok()
+            before
+                .rsplit([' ', ';'])
+                .find(|part| !part.is_empty())?
+                .parse::<usize>()
+                .ok()
         };
         self.passed += number(" passed").unwrap_or(0);
         self.failed += number(" failed").unwrap_or(0);
@@ -77,6 +105,13 @@ mod tests {
         for line in lines {
             count.take(line);
         }
-        assert_eq!(count, Count { passed: 9, failed: 2, skipped: 2 });
+        assert_eq!(
+            count,
+            Count {
+                passed: 9,
+                failed: 2,
+                skipped: 2
+            }
+        );
     }
 }

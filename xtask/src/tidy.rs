@@ -8,12 +8,24 @@ use crate::{Findings, rust_files};
 /// itself.
 const FORBIDDEN: [([&str; 2], &str); 9] = [
     (["todo", "!("], "finish it, or make it an explicit error"),
-    (["unimplemented", "!("], "finish it, or make it an explicit error"),
+    (
+        ["unimplemented", "!("],
+        "finish it, or make it an explicit error",
+    ),
     (["dbg", "!("], "use tracing"),
     (["#[ign", "ore"], "a test that is not run proves nothing"),
-    (["TO", "DO"], "finish it, or say in the documentation what is missing"),
-    (["FIX", "ME"], "finish it, or say in the documentation what is missing"),
-    (["XX", "X"], "finish it, or say in the documentation what is missing"),
+    (
+        ["TO", "DO"],
+        "finish it, or say in the documentation what is missing",
+    ),
+    (
+        ["FIX", "ME"],
+        "finish it, or say in the documentation what is missing",
+    ),
+    (
+        ["XX", "X"],
+        "finish it, or say in the documentation what is missing",
+    ),
     (["/wo", "rk/"], "no paths of a machine"),
     (["../sha", "red"], "users do not have it"),
 ];
@@ -21,8 +33,14 @@ const FORBIDDEN: [([&str; 2], &str); 9] = [
 pub fn check(root: &Path) -> Findings {
     let mut findings = Findings::new();
     for path in rust_files(root) {
-        let Ok(text) = std::fs::read_to_string(&path) else { continue };
-        let name = path.strip_prefix(root).unwrap_or(&path).display().to_string();
+        let Ok(text) = std::fs::read_to_string(&path) else {
+            continue;
+        };
+        let name = path
+            .strip_prefix(root)
+            .unwrap_or(&path)
+            .display()
+            .to_string();
         findings.extend(of_file(&name, &text));
         let is_crate = name.ends_with("src/lib.rs") || name.ends_with("src/main.rs");
         if is_crate && !text.starts_with("//!") {

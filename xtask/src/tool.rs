@@ -11,18 +11,34 @@ pub fn format(root: &Path) -> Findings {
 
 /// The lint table is `[workspace.lints]` of Cargo.toml; each entry has its reason there.
 pub fn clippy(root: &Path) -> Findings {
-    let words = ["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"];
+    let words = [
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--quiet",
+        "--",
+        "-D",
+        "warnings",
+    ];
     run(root, &words, "mend what clippy names")
 }
 
 /// `deny.toml` lists the licences that go together with Apache-2.0.
 pub fn licences(root: &Path) -> Findings {
     let words = ["deny", "--offline", "check", "licenses", "bans", "sources"];
-    run(root, &words, "see deny.toml; `make tools` installs cargo-deny")
+    run(
+        root,
+        &words,
+        "see deny.toml; `make tools` installs cargo-deny",
+    )
 }
 
 fn run(root: &Path, words: &[&str], remedy: &str) -> Findings {
-    match Command::new(env!("CARGO")).args(words).current_dir(root).output() {
+    match Command::new(env!("CARGO"))
+        .args(words)
+        .current_dir(root)
+        .output()
+    {
         Ok(output) if output.status.success() => Findings::new(),
         Ok(output) => {
             let both = [output.stdout, output.stderr].concat();

@@ -16,7 +16,8 @@ use ocicat_bench::world::{Size, Summary};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-const USAGE: &str = "usage: measure [--divide N] [--seed N] [--replicas N] [--no-counts] [--results DIRECTORY]
+const USAGE: &str =
+    "usage: measure [--divide N] [--seed N] [--replicas N] [--no-counts] [--results DIRECTORY]
        measure load|decode|changes [--size JSON] < WORLD
 
 Needs root for the kernel's part, and valgrind for instruction counts.
@@ -57,17 +58,25 @@ struct Options {
 
 impl Options {
     fn read(arguments: &[String]) -> anyhow::Result<Self> {
-        let mut options = Self { world: Vec::new(), count: true, results: None };
+        let mut options = Self {
+            world: Vec::new(),
+            count: true,
+            results: None,
+        };
         let mut arguments = arguments.iter();
         while let Some(flag) = arguments.next() {
             if flag == "--no-counts" {
                 options.count = false;
                 continue;
             }
-            let value = arguments.next().with_context(|| format!("{flag} needs a value\n{USAGE}"))?;
+            let value = arguments
+                .next()
+                .with_context(|| format!("{flag} needs a value\n{USAGE}"))?;
             match flag.as_str() {
                 "--results" => options.results = Some(value.into()),
-                "--divide" | "--seed" | "--replicas" => options.world.extend([flag.clone(), value.clone()]),
+                "--divide" | "--seed" | "--replicas" => {
+                    options.world.extend([flag.clone(), value.clone()])
+                }
                 _ => bail!("{flag}: not known\n{USAGE}"),
             }
         }
@@ -117,10 +126,19 @@ fn whole(options: &Options) -> anyhow::Result<()> {
             note(&mut loaded.samples, &counts)?;
         }
         let counts: Vec<u64> = world.counted("decode")?;
-        decoded.iter_mut().for_each(|sample| sample.instructions = counts.first().copied());
+        decoded
+            .iter_mut()
+            .for_each(|sample| sample.instructions = counts.first().copied());
         note(&mut changed.samples, &world.counted("changes")?)?;
     }
-    let report = Report { machine, size, world: summary, loaded, changed, decoded };
+    let report = Report {
+        machine,
+        size,
+        world: summary,
+        loaded,
+        changed,
+        decoded,
+    };
     let page = report.page();
     println!("{page}");
     if let Some(directory) = &options.results {
@@ -168,7 +186,8 @@ struct Written {
 impl World {
     fn write(arguments: &[String]) -> anyhow::Result<Self> {
         let flags = rustix::fs::MemfdFlags::CLOEXEC;
-        let file = File::from(rustix::fs::memfd_create("world", flags).context("memory for the world")?);
+        let file =
+            File::from(rustix::fs::memfd_create("world", flags).context("memory for the world")?);
         let program = std::env::current_exe()?.with_file_name("world");
         let output = Command::new(&program)
             .args(arguments)
@@ -178,8 +197,13 @@ impl World {
             .with_context(|| format!("starting {}", program.display()))?;
         let said = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "{}", said.trim());
-        let Written { size, summary } = serde_json::from_str(&said).context("what the world says of itself")?;
-        Ok(Self { file, size, summary })
+        let Written { size, summary } =
+            serde_json::from_str(&said).context("what the world says of itself")?;
+        Ok(Self {
+            file,
+            size,
+            summary,
+        })
     }
 
     /// The world from its beginning, whoever else reads it.
@@ -206,7 +230,11 @@ impl World {
             .spawn()
             .with_context(|| format!("starting {:?}", command.get_program()))?;
         let mut answer = String::new();
-        child.stdout.take().context("an output")?.read_to_string(&mut answer)?;
+        child
+            .stdout
+            .take()
+            .context("an output")?
+            .read_to_string(&mut answer)?;
         ensure!(child.wait()?.success(), "measuring {part} failed");
         serde_json::from_str(&answer).with_context(|| format!("the answer of {part}"))
     }

@@ -33,14 +33,22 @@ fn run(size: &Size) -> io::Result<()> {
     let mut out = BufWriter::with_capacity(1 << 20, io::stdout().lock());
     let summary = world::write(size, &mut out)?;
     out.flush()?;
-    writeln!(io::stderr(), "{}", serde_json::json!({"size": size, "summary": summary}))
+    writeln!(
+        io::stderr(),
+        "{}",
+        serde_json::json!({"size": size, "summary": summary})
+    )
 }
 
 fn size(mut arguments: impl Iterator<Item = String>) -> Result<Size, String> {
     let mut size = Size::default();
     while let Some(flag) = arguments.next() {
         let value = arguments.next().ok_or(format!("{flag} needs a value"))?;
-        let number = || value.parse::<usize>().map_err(|_| format!("{flag} {value}: not a number"));
+        let number = || {
+            value
+                .parse::<usize>()
+                .map_err(|_| format!("{flag} {value}: not a number"))
+        };
         match flag.as_str() {
             "--size" => size = serde_json::from_str(&value).map_err(|e| format!("--size: {e}"))?,
             "--divide" => size = size.divided(number()?.clamp(1, 20)),

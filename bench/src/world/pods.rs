@@ -33,22 +33,24 @@ pub(super) fn pods(size: &Size) -> impl Iterator<Item = Value> {
     let each = size.workloads_of_namespace();
     let workloads = (0..size.namespaces).flat_map(move |n| (0..each).map(move |w| (n, w)));
     let size = *size;
-    workloads.enumerate().flat_map(move |(number, (namespace, workload))| {
-        let label_set = size.label_set_of(namespace, workload);
-        let is_local = (0..2).map(|i| 2 * namespace + i).any(|local| {
-            local < size.locals && size.local(local) == (namespace, workload)
-        });
-        (0..size.replicas).map(move |replica| {
-            let index = number * size.replicas + replica;
-            let node = if is_local && replica == 0 {
-                NODE.to_owned()
-            } else {
-                // Replicas are spread over the nodes.
-                format!("node-{}", 1 + index % (nodes(&size) - 1))
-            };
-            pod(index, namespace, label_set, &node)
+    workloads
+        .enumerate()
+        .flat_map(move |(number, (namespace, workload))| {
+            let label_set = size.label_set_of(namespace, workload);
+            let is_local = (0..2)
+                .map(|i| 2 * namespace + i)
+                .any(|local| local < size.locals && size.local(local) == (namespace, workload));
+            (0..size.replicas).map(move |replica| {
+                let index = number * size.replicas + replica;
+                let node = if is_local && replica == 0 {
+                    NODE.to_owned()
+                } else {
+                    // Replicas are spread over the nodes.
+                    format!("node-{}", 1 + index % (nodes(&size) - 1))
+                };
+                pod(index, namespace, label_set, &node)
+            })
         })
-    })
 }
 
 /// The pod of a number; it has addresses of its own. Numbers from 0 to 260,000.
@@ -93,7 +95,10 @@ pub fn pod(index: usize, namespace: usize, label_set: usize, node: &str) -> Valu
 pub fn addresses(index: usize) -> (Ipv4Addr, Ipv6Addr) {
     let offset = offset(index) + 2;
     let six = (0xfd00_0010_0064_u128 << 80) + u128::from(offset);
-    (Ipv4Addr::from_bits(0x0a40_0000 + offset), Ipv6Addr::from_bits(six))
+    (
+        Ipv4Addr::from_bits(0x0a40_0000 + offset),
+        Ipv6Addr::from_bits(six),
+    )
 }
 
 fn offset(index: usize) -> u32 {

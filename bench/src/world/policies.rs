@@ -12,8 +12,8 @@ use super::{EACH_ALL, EACH_COMPONENT, EACH_LOCAL, EACH_NAMESPACE, Size, labels, 
 
 const RULES: usize = 4;
 const PORTS: [u16; 24] = [
-    80, 443, 8080, 8081, 8443, 9090, 9093, 5432, 3306, 6379, 9092, 2379, 53, 123, 25, 587, 389, 636, 8000,
-    8500, 9200, 27_017, 11_211, 50_051,
+    80, 443, 8080, 8081, 8443, 9090, 9093, 5432, 3306, 6379, 9092, 2379, 53, 123, 25, 587, 389,
+    636, 8000, 8500, 9200, 27_017, 11_211, 50_051,
 ];
 const PORT_NAMES: [&str; 3] = ["http", "metrics", "grpc"];
 
@@ -27,7 +27,11 @@ pub(super) enum Place {
     /// Every workload of a namespace.
     Namespace(usize, usize),
     /// A workload of a namespace.
-    Workload { namespace: usize, workload: usize, number: usize },
+    Workload {
+        namespace: usize,
+        workload: usize,
+        number: usize,
+    },
     /// An app's component in the last quarter of the namespaces, where no workload is local.
     Elsewhere { label_set: usize, number: usize },
 }
@@ -43,16 +47,27 @@ pub(super) fn places(size: &Size) -> Vec<Place> {
     }
     for local in 0..size.locals {
         let (namespace, workload) = size.local(local);
-        places.extend((0..EACH_LOCAL).map(|number| Place::Workload { namespace, workload, number }));
+        places.extend((0..EACH_LOCAL).map(|number| Place::Workload {
+            namespace,
+            workload,
+            number,
+        }));
     }
     let each = size.workloads_of_namespace();
     for number in 0..size.policies.saturating_sub(places.len()) {
         places.push(match number % 3 {
-            0 => Place::Elsewhere { label_set: number % size.label_sets, number },
+            0 => Place::Elsewhere {
+                label_set: number % size.label_sets,
+                number,
+            },
             _ => {
                 let others = size.namespaces - size.local_namespaces();
                 let namespace = size.local_namespaces() + number % others;
-                Place::Workload { namespace, workload: number / others % each, number: EACH_LOCAL + number }
+                Place::Workload {
+                    namespace,
+                    workload: number / others % each,
+                    number: EACH_LOCAL + number,
+                }
             }
         });
     }
@@ -82,7 +97,10 @@ pub(super) struct Policies {
 /// The far side of a rule.
 enum Far {
     Nets(Vec<IpNet>),
-    Selected { namespaces: Option<Conjunction>, pods: Option<Conjunction> },
+    Selected {
+        namespaces: Option<Conjunction>,
+        pods: Option<Conjunction>,
+    },
 }
 
 struct Ports {
@@ -124,10 +142,19 @@ impl Policies {
                 let all = selectors::everything();
                 self.namespaced(&format!("namespace-{number}"), namespace, number, &all)
             }
-            Place::Workload { namespace, workload, number } => {
+            Place::Workload {
+                namespace,
+                workload,
+                number,
+            } => {
                 let label_set = self.size.label_set_of(namespace, workload);
                 let subject = self.note(selectors::workload(label_set));
-                self.namespaced(&format!("workload-{workload}-{number}"), namespace, number, &subject)
+                self.namespaced(
+                    &format!("workload-{workload}-{number}"),
+                    namespace,
+                    number,
+                    &subject,
+                )
             }
             Place::Elsewhere { label_set, number } => {
                 let last = labels::ENVIRONMENTS[labels::ENVIRONMENTS.len() - 1];
@@ -159,7 +186,13 @@ impl Policies {
         policy
     }
 
-    fn namespaced(&mut self, name: &str, namespace: usize, number: usize, subject: &Conjunction) -> Value {
+    fn namespaced(
+        &mut self,
+        name: &str,
+        namespace: usize,
+        number: usize,
+        subject: &Conjunction,
+    ) -> Value {
         let ingress = match self.random.below(20) {
             0..10 => 2,
             10..17 => 4,
@@ -182,10 +215,15 @@ impl Policies {
 
     fn calico_rules(&mut self, policy: &mut Value, namespace: Option<usize>, ingress: usize) {
         let mut types = Vec::new();
-        for (name, kind, count) in [("ingress", "Ingress", ingress), ("egress", "Egress", RULES - ingress)] {
+        for (name, kind, count) in [
+            ("ingress", "Ingress", ingress),
+            ("egress", "Egress", RULES - ingress),
+        ] {
             if count > 0 {
                 types.push(kind);
-                let rules: Vec<Value> = (0..count).map(|_| self.calico_rule(name, namespace)).collect();
+                let rules: Vec<Value> = (0..count)
+                    .map(|_| self.calico_rule(name, namespace))
+                    .collect();
                 policy["spec"][name] = rules.into();
             }
         }
@@ -194,7 +232,9 @@ impl Policies {
 
     fn calico_rule(&mut self, direction: &str, namespace: Option<usize>) -> Value {
         let (far, ports) = self.parts(namespace);
-        let action = self.random.weighted(&[(80, "Allow"), (10, "Deny"), (5, "Pass"), (5, "Log")]);
+        let action = self
+            .random
+            .weighted(&[(80, "Allow"), (10, "Deny"), (5, "Pass"), (5, "Log")]);
         let mut rule = json!({"action": action, "protocol": ports.protocol});
         let mut entity = Map::new();
         match far {
@@ -217,10 +257,19 @@ impl Policies {
         rule
     }
 
-    fn kubernetes(&mut self, name: &str, namespace: usize, subject: &Conjunction, ingress: usize) -> Value {
+    fn kubernetes(
+        &mut self,
+        name: &str,
+        namespace: usize,
+        subject: &Conjunction,
+        ingress: usize,
+    ) -> Value {
         let mut spec = json!({"podSelector": subject.label_selector()});
         let mut types = Vec::new();
-        let directions = [("ingress", "from", "Ingress", ingress), ("egress", "to", "Egress", RULES - ingress)];
+        let directions = [
+            ("ingress", "from", "Ingress", ingress),
+            ("egress", "to", "Egress", RULES - ingress),
+        ];
         for (field, peers, kind, count) in directions {
             if count > 0 {
                 types.push(kind);
@@ -245,7 +294,10 @@ impl Policies {
     fn kubernetes_parts(&mut self, namespace: usize) -> (Vec<Value>, Vec<Value>) {
         let (far, ports) = self.parts(Some(namespace));
         let peers = match far {
-            Far::Nets(nets) => nets.iter().map(|net| json!({"ipBlock": {"cidr": net}})).collect(),
+            Far::Nets(nets) => nets
+                .iter()
+                .map(|net| json!({"ipBlock": {"cidr": net}}))
+                .collect(),
             Far::Selected { namespaces, pods } => {
                 let mut peer = Map::new();
                 for (name, selector) in [("namespaceSelector", namespaces), ("podSelector", pods)] {
@@ -256,9 +308,12 @@ impl Policies {
         };
         let ports = ports.list.into_iter().map(|port| {
             let range = port.as_str().and_then(|text| text.split_once(':'));
-            let range = range.and_then(|(a, b)| Some((a.parse::<u16>().ok()?, b.parse::<u16>().ok()?)));
+            let range =
+                range.and_then(|(a, b)| Some((a.parse::<u16>().ok()?, b.parse::<u16>().ok()?)));
             match range {
-                Some((first, last)) => json!({"protocol": ports.protocol, "port": first, "endPort": last}),
+                Some((first, last)) => {
+                    json!({"protocol": ports.protocol, "port": first, "endPort": last})
+                }
                 None => json!({"protocol": ports.protocol, "port": port}),
             }
         });
@@ -277,7 +332,13 @@ impl Policies {
         if number == 7 {
             self.counted.with_named_ports += 1;
             let name = self.random.pick(&PORT_NAMES);
-            return (far, Ports { protocol: "TCP", list: vec![name.into()] });
+            return (
+                far,
+                Ports {
+                    protocol: "TCP",
+                    list: vec![name.into()],
+                },
+            );
         }
         (far, self.ports())
     }
@@ -286,7 +347,10 @@ impl Policies {
     /// namespaces by label.
     fn selected(&mut self, namespace: Option<usize>) -> Far {
         let Some(namespace) = namespace else {
-            return Far::Selected { namespaces: None, pods: Some(self.of_pool()) };
+            return Far::Selected {
+                namespaces: None,
+                pods: Some(self.of_pool()),
+            };
         };
         match self.random.below(20) {
             0..9 => {
@@ -297,16 +361,25 @@ impl Policies {
                     1 => selectors::of_component(label_set),
                     _ => selectors::workload(label_set),
                 };
-                Far::Selected { namespaces: None, pods: Some(self.note(pods)) }
+                Far::Selected {
+                    namespaces: None,
+                    pods: Some(self.note(pods)),
+                }
             }
             9..16 => {
                 let namespaces = match self.random.below(3) {
                     0 => selectors::everything(),
                     _ => self.of_namespaces(),
                 };
-                Far::Selected { namespaces: Some(namespaces), pods: Some(self.of_pool()) }
+                Far::Selected {
+                    namespaces: Some(namespaces),
+                    pods: Some(self.of_pool()),
+                }
             }
-            _ => Far::Selected { namespaces: Some(self.of_namespaces()), pods: None },
+            _ => Far::Selected {
+                namespaces: Some(self.of_namespaces()),
+                pods: None,
+            },
         }
     }
 
@@ -330,7 +403,10 @@ impl Policies {
     fn ports(&mut self) -> Ports {
         let protocol = self.random.weighted(&[(85, "TCP"), (15, "UDP")]);
         let random = &mut self.random;
-        let ports: BTreeSet<u16> = random.several(1, 3, |r| r.pick(&PORTS)).into_iter().collect();
+        let ports: BTreeSet<u16> = random
+            .several(1, 3, |r| r.pick(&PORTS))
+            .into_iter()
+            .collect();
         let mut list: Vec<Value> = ports.into_iter().map(Value::from).collect();
         if random.chance(10) {
             let first = 30_000 + 100 * random.below(20);
@@ -365,5 +441,7 @@ impl Policies {
 }
 
 fn network(address: IpAddr, length: u8) -> IpNet {
-    IpNet::new(address, length).expect("no longer than the family's addresses").trunc()
+    IpNet::new(address, length)
+        .expect("no longer than the family's addresses")
+        .trunc()
 }

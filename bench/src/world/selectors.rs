@@ -78,7 +78,10 @@ pub(super) fn of_app(label_set: usize) -> Conjunction {
 }
 
 pub(super) fn of_environment(environment: &str) -> Conjunction {
-    Conjunction(vec![("environment", Comparison::Is(environment.to_owned()))])
+    Conjunction(vec![(
+        "environment",
+        Comparison::Is(environment.to_owned()),
+    )])
 }
 
 fn app(label_set: usize) -> (&'static str, Comparison) {
@@ -86,7 +89,10 @@ fn app(label_set: usize) -> (&'static str, Comparison) {
 }
 
 fn component(label_set: usize) -> (&'static str, Comparison) {
-    ("component", Comparison::Is(labels::component(label_set).to_owned()))
+    (
+        "component",
+        Comparison::Is(labels::component(label_set).to_owned()),
+    )
 }
 
 /// Selectors of namespaces: each environment, each team, and some of both.
@@ -122,12 +128,17 @@ fn any(size: &Size, random: &mut Random) -> Conjunction {
     let set = random.below(size.label_sets);
     let apps = size.label_sets / labels::COMPONENTS.len();
     let some_apps = |random: &mut Random| {
-        let names: BTreeSet<String> =
-            random.several(2, 4, |r| labels::app_name(r.below(apps))).into_iter().collect();
+        let names: BTreeSet<String> = random
+            .several(2, 4, |r| labels::app_name(r.below(apps)))
+            .into_iter()
+            .collect();
         ("app", Comparison::In(names.into_iter().collect()))
     };
     let product = |random: &mut Random| {
-        ("part-of", Comparison::Is(labels::product_name(random.below(labels::PRODUCTS))))
+        (
+            "part-of",
+            Comparison::Is(labels::product_name(random.below(labels::PRODUCTS))),
+        )
     };
     let version = |random: &mut Random| {
         let names: BTreeSet<String> = random
@@ -136,8 +147,18 @@ fn any(size: &Size, random: &mut Random) -> Conjunction {
             .collect();
         ("version", Comparison::In(names.into_iter().collect()))
     };
-    let track = |random: &mut Random| ("track", Comparison::Is(random.pick(&labels::TRACKS).to_owned()));
-    let not_component = || ("component", Comparison::IsNot(labels::component(set).to_owned()));
+    let track = |random: &mut Random| {
+        (
+            "track",
+            Comparison::Is(random.pick(&labels::TRACKS).to_owned()),
+        )
+    };
+    let not_component = || {
+        (
+            "component",
+            Comparison::IsNot(labels::component(set).to_owned()),
+        )
+    };
     Conjunction(match random.below(7) {
         0 => vec![some_apps(random)],
         1 => vec![some_apps(random), component(set)],

@@ -13,10 +13,17 @@ fn small() -> Size {
 fn objects(size: &Size) -> (Summary, Vec<Object>) {
     let mut bytes = Vec::new();
     let summary = write(size, &mut bytes).unwrap();
-    let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    let lines = bytes
+        .split(|byte| *byte == b'\n')
+        .filter(|line| !line.is_empty());
     let objects = lines.map(|line| {
         let decoded = decode_json(line);
-        assert!(decoded.problems.is_empty(), "{:?}: {}", decoded.problems, String::from_utf8_lossy(line));
+        assert!(
+            decoded.problems.is_empty(),
+            "{:?}: {}",
+            decoded.problems,
+            String::from_utf8_lossy(line)
+        );
         decoded.object.unwrap()
     });
     (summary, objects.collect())
@@ -27,8 +34,14 @@ fn the_world_is_as_large_as_promised() {
     let size = small();
     let (summary, objects) = objects(&size);
     assert_eq!(summary.objects, objects.len());
-    assert_eq!((summary.pods, summary.policies, summary.rules), (10_000, 1_000, 4_000));
-    assert_eq!((summary.rules_with_nets, summary.rules_with_named_ports), (400, 400));
+    assert_eq!(
+        (summary.pods, summary.policies, summary.rules),
+        (10_000, 1_000, 4_000)
+    );
+    assert_eq!(
+        (summary.rules_with_nets, summary.rules_with_named_ports),
+        (400, 400)
+    );
     assert_eq!(summary.selectors, 500);
     let bytes_of_pod = summary.pod_bytes / summary.pods;
     assert!((550..750).contains(&bytes_of_pod), "{bytes_of_pod}");
@@ -67,21 +80,39 @@ fn every_local_workload_is_selected_by_fifty_policies() {
         let selects = |policy: &&Object| match policy {
             Object::NetworkPolicy(policy) => {
                 policy.metadata.namespace.as_ref() == Some(namespace)
-                    && policy.pod_selector.as_ref().unwrap().matches(&pod.metadata.labels)
+                    && policy
+                        .pod_selector
+                        .as_ref()
+                        .unwrap()
+                        .matches(&pod.metadata.labels)
             }
             Object::CalicoNetworkPolicy(policy) | Object::GlobalNetworkPolicy(policy) => {
-                let Subject::Selectors { selector, namespace_selector, .. } = &policy.subject else {
+                let Subject::Selectors {
+                    selector,
+                    namespace_selector,
+                    ..
+                } = &policy.subject
+                else {
                     return false;
                 };
                 let of_namespace =
                     |selector: &ocicat_selector::Selector| selector.matches(&namespaces[namespace]);
-                policy.metadata.namespace.as_ref().is_none_or(|n| n == namespace)
+                policy
+                    .metadata
+                    .namespace
+                    .as_ref()
+                    .is_none_or(|n| n == namespace)
                     && selector.matches(&pod.metadata.labels)
                     && namespace_selector.as_ref().is_none_or(of_namespace)
             }
             _ => false,
         };
-        assert_eq!(objects.iter().filter(selects).count(), 50, "{}", pod.metadata.name);
+        assert_eq!(
+            objects.iter().filter(selects).count(),
+            50,
+            "{}",
+            pod.metadata.name
+        );
     }
     assert_eq!(counted, 10);
 }
@@ -90,7 +121,14 @@ fn every_local_workload_is_selected_by_fifty_policies() {
 fn the_seed_decides() {
     let text = |seed| {
         let mut bytes = Vec::new();
-        write(&Size { seed, ..Size::default().divided(20) }, &mut bytes).unwrap();
+        write(
+            &Size {
+                seed,
+                ..Size::default().divided(20)
+            },
+            &mut bytes,
+        )
+        .unwrap();
         bytes
     };
     assert!(text(1) == text(1));

@@ -36,7 +36,11 @@ struct Inner {
 
 impl Addresses {
     pub fn new(client: Client, node: &str) -> Self {
-        Self { client, node: node.to_owned(), inner: Mutex::default() }
+        Self {
+            client,
+            node: node.to_owned(),
+            inner: Mutex::default(),
+        }
     }
 
     /// One address of each family that has an enabled pool, or exactly `wanted`.
@@ -47,8 +51,15 @@ impl Addresses {
         let mut inner = self.inner.lock().await;
         let mut addresses = Vec::new();
         for address in wanted {
-            let claim = Claim { node: &self.node, handle, address: *address };
-            addresses.push(self.run(&mut inner, |s, _| ocicat_ipam::claim(s, &claim)).await?);
+            let claim = Claim {
+                node: &self.node,
+                handle,
+                address: *address,
+            };
+            addresses.push(
+                self.run(&mut inner, |s, _| ocicat_ipam::claim(s, &claim))
+                    .await?,
+            );
         }
         if !wanted.is_empty() {
             return Ok(addresses);
@@ -57,7 +68,12 @@ impl Addresses {
         inner.snapshot = Some(self.read_pools(inner.snapshot.take()).await?);
         for family in [Family::Ipv4, Family::Ipv6] {
             let plan = |snapshot: &Snapshot, resting: &BTreeSet<IpAddr>| {
-                let request = Request { node: &self.node, handle, family, resting };
+                let request = Request {
+                    node: &self.node,
+                    handle,
+                    family,
+                    resting,
+                };
                 match ocicat_ipam::assign(snapshot, &request) {
                     Err(ocicat_ipam::AssignError::NoPool(_)) => Ok(None),
                     plan => plan.map(Some),
@@ -88,7 +104,9 @@ impl Addresses {
                 Ok(block) => {
                     inner.snapshot = Some(with(snapshot, block));
                     let now = Instant::now();
-                    inner.resting.extend(freed.into_iter().map(|address| (address, now)));
+                    inner
+                        .resting
+                        .extend(freed.into_iter().map(|address| (address, now)));
                 }
                 Err(Error::Conflict { .. } | Error::NotFound { .. }) => inner.snapshot = None,
                 Err(error) => return Err(error).context("releasing addresses"),
@@ -102,7 +120,9 @@ impl Addresses {
         inner: &mut Inner,
         plan: impl Fn(&Snapshot, &BTreeSet<IpAddr>) -> Result<Plan, ocicat_ipam::AssignError>,
     ) -> anyhow::Result<IpAddr> {
-        let address = self.run_optional(inner, |s, resting| plan(s, resting).map(Some)).await?;
+        let address = self
+            .run_optional(inner, |s, resting| plan(s, resting).map(Some))
+            .await?;
         address.context("a plan without an address")
     }
 
@@ -136,7 +156,9 @@ impl Addresses {
                     inner.snapshot = Some(with(snapshot, block));
                     return Ok(Some(address));
                 }
-                Err(Error::Conflict { .. } | Error::AlreadyExists { .. } | Error::NotFound { .. }) => {
+                Err(
+                    Error::Conflict { .. } | Error::AlreadyExists { .. } | Error::NotFound { .. },
+                ) => {
                     inner.snapshot = None;
                 }
                 Err(error) => return Err(error).context("assigning an address"),
@@ -169,7 +191,10 @@ impl Addresses {
             }
         }
         if let Some(known) = known {
-            return Ok(Snapshot { pools, blocks: known.blocks });
+            return Ok(Snapshot {
+                pools,
+                blocks: known.blocks,
+            });
         }
         let mut blocks = Vec::new();
         for object in self.list(Kind::IpamBlock).await? {
@@ -189,14 +214,19 @@ impl Addresses {
 
     async fn write(&self, write: &Write) -> Result<IpamBlock, Error> {
         let (written, block) = match write {
-            Write::Create(block) => (self.client.create(Kind::IpamBlock, &encode(block)).await?, block),
-            Write::Replace(block) => {
-                (self.client.replace(Kind::IpamBlock, &encode(block)).await?, block)
-            }
+            Write::Create(block) => (
+                self.client.create(Kind::IpamBlock, &encode(block)).await?,
+                block,
+            ),
+            Write::Replace(block) => (
+                self.client.replace(Kind::IpamBlock, &encode(block)).await?,
+                block,
+            ),
         };
         let mut block = block.clone();
-        block.metadata.resource_version =
-            written["metadata"]["resourceVersion"].as_str().map(Into::into);
+        block.metadata.resource_version = written["metadata"]["resourceVersion"]
+            .as_str()
+            .map(Into::into);
         Ok(block)
     }
 }
@@ -218,8 +248,9 @@ fn encode(block: &IpamBlock) -> Value {
             attributes.push(json!({ "handle_id": handle }));
         }
     }
-    let unallocated: Vec<u32> =
-        (0..size).filter(|ordinal| !block.allocations.contains_key(ordinal)).collect();
+    let unallocated: Vec<u32> = (0..size)
+        .filter(|ordinal| !block.allocations.contains_key(ordinal))
+        .collect();
     let mut metadata = json!({ "name": block.metadata.name });
     if let Some(version) = &block.metadata.resource_version {
         metadata["resourceVersion"] = json!(version);

@@ -18,7 +18,12 @@ pub struct Args {
     pub node: Option<String>,
     /// Address of this node on the wire between hosts; once for each family
     /// [default: the InternalIP addresses of the Node object]
-    #[arg(long = "node-ip", env = "OCICAT_NODE_IP", value_name = "IP", value_delimiter = ',')]
+    #[arg(
+        long = "node-ip",
+        env = "OCICAT_NODE_IP",
+        value_name = "IP",
+        value_delimiter = ','
+    )]
     pub node_ip: Vec<IpAddr>,
     /// API server: unix:/PATH, http://HOST:PORT or https://HOST:PORT
     /// [default: kubeconfig, or the cluster the agent runs in]
@@ -90,7 +95,11 @@ impl Args {
         if !(1280..=65535).contains(&mtu) {
             bail!("mtu: {mtu}: expected 1280 to 65535");
         }
-        let node_ip = if self.node_ip.is_empty() { file.node_ip } else { self.node_ip };
+        let node_ip = if self.node_ip.is_empty() {
+            file.node_ip
+        } else {
+            self.node_ip
+        };
         let mut program = ocicat_compile::Config::default();
         if let Some(mask) = self.mark_mask.or(file.mark_mask) {
             if mask.count_ones() < 2 {
@@ -98,19 +107,28 @@ impl Args {
             }
             program.mark_mask = mask;
         }
-        program.endpoint_to_host =
-            match self.endpoint_to_host.or(file.endpoint_to_host).as_deref() {
-                None | Some("Drop") => ocicat_compile::EndpointToHost::Drop,
-                Some("Accept") => ocicat_compile::EndpointToHost::Accept,
-                Some(other) => bail!("endpoint-to-host: {other:?}: expected Drop or Accept"),
-            };
+        program.endpoint_to_host = match self.endpoint_to_host.or(file.endpoint_to_host).as_deref()
+        {
+            None | Some("Drop") => ocicat_compile::EndpointToHost::Drop,
+            Some("Accept") => ocicat_compile::EndpointToHost::Accept,
+            Some(other) => bail!("endpoint-to-host: {other:?}: expected Drop or Accept"),
+        };
         Ok(Config {
             node,
             node_ip,
             api: self.api.or(file.api),
-            run_dir: self.run_dir.or(file.run_dir).unwrap_or_else(|| "/run/ocicat".into()),
-            state_dir: self.state_dir.or(file.state_dir).unwrap_or_else(|| "/var/lib/ocicat".into()),
-            health: self.health.or(file.health).unwrap_or(([127, 0, 0, 1], 9099).into()),
+            run_dir: self
+                .run_dir
+                .or(file.run_dir)
+                .unwrap_or_else(|| "/run/ocicat".into()),
+            state_dir: self
+                .state_dir
+                .or(file.state_dir)
+                .unwrap_or_else(|| "/var/lib/ocicat".into()),
+            health: self
+                .health
+                .or(file.health)
+                .unwrap_or(([127, 0, 0, 1], 9099).into()),
             mtu,
             program,
         })
@@ -147,7 +165,11 @@ mod tests {
     use super::*;
 
     fn file(text: &str) -> PathBuf {
-        let name = format!("ocicat-config-{}-{:p}.yaml", std::process::id(), text.as_ptr());
+        let name = format!(
+            "ocicat-config-{}-{:p}.yaml",
+            std::process::id(),
+            text.as_ptr()
+        );
         let path = std::env::temp_dir().join(name);
         std::fs::write(&path, text).unwrap();
         path
@@ -156,7 +178,11 @@ mod tests {
     #[test]
     fn flags_win_over_the_file() {
         let path = file("node: from-file\nmtu: 1400\n");
-        let args = Args { node: Some("flag".into()), config: Some(path.clone()), ..Args::default() };
+        let args = Args {
+            node: Some("flag".into()),
+            config: Some(path.clone()),
+            ..Args::default()
+        };
         let config = args.complete().unwrap();
         std::fs::remove_file(path).unwrap();
         assert_eq!((config.node.as_str(), config.mtu), ("flag", 1400));
@@ -165,11 +191,23 @@ mod tests {
     #[test]
     fn bad_values_are_refused_by_name() {
         let path = file("nodes: x\n");
-        let args = Args { config: Some(path.clone()), ..Args::default() };
+        let args = Args {
+            config: Some(path.clone()),
+            ..Args::default()
+        };
         let error = format!("{:#}", args.complete().unwrap_err());
         std::fs::remove_file(path).unwrap();
         assert!(error.contains("nodes"), "{error}");
-        let args = Args { mark_mask: Some(1), node: Some("n".into()), ..Args::default() };
-        assert!(args.complete().unwrap_err().to_string().contains("two bits"));
+        let args = Args {
+            mark_mask: Some(1),
+            node: Some("n".into()),
+            ..Args::default()
+        };
+        assert!(
+            args.complete()
+                .unwrap_err()
+                .to_string()
+                .contains("two bits")
+        );
     }
 }

@@ -180,7 +180,9 @@ impl Core {
     /// Works until every sender is gone. What is in force stays in force.
     pub async fn run(mut self, mut inbox: mpsc::Receiver<Message>) {
         loop {
-            let wait = self.next_deadline().saturating_duration_since(Instant::now());
+            let wait = self
+                .next_deadline()
+                .saturating_duration_since(Instant::now());
             let mut batch = Vec::new();
             let mut chunk = None;
             tokio::select! {
@@ -315,10 +317,16 @@ impl Core {
     }
 
     fn next_deadline(&self) -> Instant {
-        let retry = self.failure.as_ref().map(|_| Instant::now() + Duration::from_secs(1));
+        let retry = self
+            .failure
+            .as_ref()
+            .map(|_| Instant::now() + Duration::from_secs(1));
         let walks = self.walk_at.into_iter().chain(self.walk_again_at);
         let times = walks.chain(self.collect_at).chain(retry);
-        times.chain([self.audit_at, self.look_at]).min().unwrap_or(self.look_at)
+        times
+            .chain([self.audit_at, self.look_at])
+            .min()
+            .unwrap_or(self.look_at)
     }
 }
 

@@ -36,7 +36,9 @@ pub const KINDS: [Kind; 14] = [
 
 /// Starts a task for each kind. They end when the core does.
 pub fn start(client: &Client, core: &mpsc::Sender<Message>) -> Vec<JoinHandle<()>> {
-    KINDS.map(|kind| tokio::spawn(follow(client.clone(), kind, core.clone()))).into()
+    KINDS
+        .map(|kind| tokio::spawn(follow(client.clone(), kind, core.clone())))
+        .into()
 }
 
 async fn follow(client: Client, kind: Kind, core: mpsc::Sender<Message>) {

@@ -35,14 +35,20 @@ pub async fn serve(listener: TcpListener, core: Core) -> anyhow::Result<()> {
 async fn live(State(core): State<Core>) -> (StatusCode, &'static str) {
     match ask(&core).await {
         Some(_) => (StatusCode::OK, "ok\n"),
-        None => (StatusCode::SERVICE_UNAVAILABLE, "the core does not answer\n"),
+        None => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the core does not answer\n",
+        ),
     }
 }
 
 async fn ready(State(core): State<Core>) -> (StatusCode, &'static str) {
     match ask(&core).await {
         Some(metrics) if metrics.ready => (StatusCode::OK, "ok\n"),
-        _ => (StatusCode::SERVICE_UNAVAILABLE, "policy is not in force yet\n"),
+        _ => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "policy is not in force yet\n",
+        ),
     }
 }
 
@@ -70,40 +76,80 @@ fn render(metrics: &Metrics) -> String {
             let _ = writeln!(out, "{name}{labels} {value}");
         }
     };
-    let deciders = metrics.deciders.iter().map(|((decider, verdict), packets)| {
-        (format!("{{decider=\"{}\",verdict=\"{verdict}\"}}", escape(decider)), *packets)
-    });
+    let deciders = metrics
+        .deciders
+        .iter()
+        .map(|((decider, verdict), packets)| {
+            (
+                format!("{{decider=\"{}\",verdict=\"{verdict}\"}}", escape(decider)),
+                *packets,
+            )
+        });
     let help = "Packets decided: the first of each allowed flow, and every denied packet.";
-    family("ocicat_decided_packets_total", "counter", help, deciders.collect());
+    family(
+        "ocicat_decided_packets_total",
+        "counter",
+        help,
+        deciders.collect(),
+    );
     let rules = |rules: &std::collections::BTreeMap<String, u64>| {
-        let line = |(rule, packets): (&String, &u64)| {
-            (format!("{{rule=\"{}\"}}", escape(rule)), *packets)
-        };
+        let line =
+            |(rule, packets): (&String, &u64)| (format!("{{rule=\"{}\"}}", escape(rule)), *packets);
         rules.iter().map(line).collect::<Vec<_>>()
     };
     let help = "Packets that a Pass rule matched.";
-    family("ocicat_passed_packets_total", "counter", help, rules(&metrics.passed));
+    family(
+        "ocicat_passed_packets_total",
+        "counter",
+        help,
+        rules(&metrics.passed),
+    );
     let help = "Packets that a Log rule matched.";
-    family("ocicat_logged_packets_total", "counter", help, rules(&metrics.logged));
+    family(
+        "ocicat_logged_packets_total",
+        "counter",
+        help,
+        rules(&metrics.logged),
+    );
     let plain = |value: u64| vec![(String::new(), value)];
     let size = metrics.size.map(|size| size as u64);
     for (name, help, value) in [
-        ("ocicat_prefixes", "Addresses and prefixes with a class in the kernel.", size[0]),
+        (
+            "ocicat_prefixes",
+            "Addresses and prefixes with a class in the kernel.",
+            size[0],
+        ),
         ("ocicat_stacks", "Decision tables in force.", size[1]),
         ("ocicat_rows", "Distinct rows of decision tables.", size[2]),
         ("ocicat_cells", "Cells of distinct rows.", size[3]),
-        ("ocicat_endpoints", "Attached workloads.", metrics.endpoints as u64),
-        ("ocicat_ready", "1 if policy is in force.", u64::from(metrics.ready)),
+        (
+            "ocicat_endpoints",
+            "Attached workloads.",
+            metrics.endpoints as u64,
+        ),
+        (
+            "ocicat_ready",
+            "1 if policy is in force.",
+            u64::from(metrics.ready),
+        ),
     ] {
         family(name, "gauge", help, plain(value));
     }
     let help = "Transactions committed to the kernel.";
-    family("ocicat_commits_total", "counter", help, plain(metrics.commits));
+    family(
+        "ocicat_commits_total",
+        "counter",
+        help,
+        plain(metrics.commits),
+    );
     out
 }
 
 fn escape(label: &str) -> String {
-    label.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+    label
+        .replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('\n', "\\n")
 }
 
 #[cfg(test)]
@@ -112,8 +158,13 @@ mod tests {
 
     #[test]
     fn metrics_are_in_the_text_format() {
-        let mut metrics = Metrics { ready: true, ..Metrics::default() };
-        metrics.deciders.insert(("gnp/a \"b\" ingress[0]".into(), "deny"), 3);
+        let mut metrics = Metrics {
+            ready: true,
+            ..Metrics::default()
+        };
+        metrics
+            .deciders
+            .insert(("gnp/a \"b\" ingress[0]".into(), "deny"), 3);
         let text = render(&metrics);
         let line = "ocicat_decided_packets_total{decider=\"gnp/a \\\"b\\\" ingress[0]\",verdict=\"deny\"} 3\n";
         assert!(text.contains(line), "{text}");

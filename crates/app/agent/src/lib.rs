@@ -47,7 +47,9 @@ use crate::workload::Workloads;
 pub async fn run(args: Args) -> anyhow::Result<()> {
     let config = args.complete()?;
     let health = TcpListener::bind(config.health);
-    let health = health.await.with_context(|| format!("listening on {}", config.health))?;
+    let health = health
+        .await
+        .with_context(|| format!("listening on {}", config.health))?;
     let endpoint = match &config.api {
         Some(text) => text.parse()?,
         None => ocicat_client::Endpoint::default(),
@@ -64,7 +66,11 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let mut tasks = feed::start(&client, &inbox);
     tasks.push(tokio::spawn(register(client.clone(), config.clone())));
     tasks.push(tokio::spawn(socket::serve(listener, Arc::new(workloads))));
-    tasks.push(tokio::spawn(status::follow(client.clone(), config.node.clone(), report)));
+    tasks.push(tokio::spawn(status::follow(
+        client.clone(),
+        config.node.clone(),
+        report,
+    )));
     for group in [config.program.deny_group, config.program.log_group] {
         tasks.push(tokio::spawn(read_log(group, outcomes.clone())));
     }
@@ -88,17 +94,21 @@ fn start_core(
     messages: mpsc::Receiver<core::Message>,
 ) -> anyhow::Result<()> {
     let core = Core::open(config.clone(), outcomes, reports)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()?;
     let run = move || {
         runtime.block_on(core.run(messages));
     };
-    let thread = std::thread::Builder::new().name("core".into()).spawn(move || {
-        // A core that has panicked must not leave an agent that only looks alive.
-        if std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).is_err() {
-            tracing::error!("the core failed; the agent ends, what is in force stays in force");
-            std::process::exit(70);
-        }
-    });
+    let thread = std::thread::Builder::new()
+        .name("core".into())
+        .spawn(move || {
+            // A core that has panicked must not leave an agent that only looks alive.
+            if std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).is_err() {
+                tracing::error!("the core failed; the agent ends, what is in force stays in force");
+                std::process::exit(70);
+            }
+        });
     thread.map(drop).context("starting the core")
 }
 

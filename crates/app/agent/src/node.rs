@@ -29,15 +29,20 @@ pub async fn register(client: &Client, node: &str, addresses: &[IpAddr]) -> anyh
         }
         Err(error) => return Err(error).with_context(|| format!("reading node {node}")),
     };
-    let has_address = |address: &IpAddr| {
-        internal_addresses(&found).any(|known| known == *address)
-    };
+    let has_address = |address: &IpAddr| internal_addresses(&found).any(|known| known == *address);
     if addresses.iter().all(has_address) {
         return Ok(());
     }
-    let others = found["status"]["addresses"].as_array().cloned().unwrap_or_default();
-    let others = others.into_iter().filter(|entry| entry["type"] != "InternalIP");
-    let ours = addresses.iter().map(|a| json!({ "type": "InternalIP", "address": a.to_string() }));
+    let others = found["status"]["addresses"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
+    let others = others
+        .into_iter()
+        .filter(|entry| entry["type"] != "InternalIP");
+    let ours = addresses
+        .iter()
+        .map(|a| json!({ "type": "InternalIP", "address": a.to_string() }));
     let all: Vec<Value> = ours.chain(others).collect();
     let patch = json!({ "status": { "addresses": all } });
     let patched = client.patch_status(Kind::Node, name(), &patch).await;
@@ -54,7 +59,10 @@ const REVISION: &str = "ocicat.io/policy-revision";
 /// If the API cannot be asked or refuses.
 pub async fn annotate_revision(client: &Client, node: &str, revision: u64) -> Result<(), Error> {
     let patch = json!({ "metadata": { "annotations": { REVISION: revision.to_string() } } });
-    client.merge_patch(Kind::Node, Name::cluster(node), &patch).await.map(drop)
+    client
+        .merge_patch(Kind::Node, Name::cluster(node), &patch)
+        .await
+        .map(drop)
 }
 
 fn internal_addresses(node: &Value) -> impl Iterator<Item = IpAddr> + '_ {

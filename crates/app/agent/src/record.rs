@@ -87,7 +87,10 @@ impl Records {
                 }
             }
         }
-        Ok(Self { directory, by_interface })
+        Ok(Self {
+            directory,
+            by_interface,
+        })
     }
 
     pub fn all(&self) -> impl Iterator<Item = &Record> {
@@ -148,7 +151,10 @@ mod tests {
             container_id: "c".into(),
             ifname: "eth0".into(),
             netns: "/run/netns/x".into(),
-            workload: Workload::Pod { namespace: "shop".into(), name: "web".into() },
+            workload: Workload::Pod {
+                namespace: "shop".into(),
+                name: "web".into(),
+            },
             mac: [2; 6],
             addresses: vec!["10.0.0.1".parse().unwrap()],
             mtu: 1500,

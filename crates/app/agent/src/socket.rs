@@ -25,7 +25,9 @@ enum Request {
     Cni(CniRequest),
     Status,
     /// Which of these addresses have no known owner in the kernel of this host.
-    Unknown { addresses: Vec<std::net::IpAddr> },
+    Unknown {
+        addresses: Vec<std::net::IpAddr>,
+    },
 }
 
 /// Listens. A socket that a killed agent left behind is replaced.
@@ -52,7 +54,9 @@ pub fn listen(path: &Path) -> anyhow::Result<UnixListener> {
 pub async fn serve(listener: UnixListener, workloads: Arc<Workloads>) {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+            return;
+        };
         match listener.accept().await {
             Ok((stream, _)) => {
                 let workloads = Arc::clone(&workloads);

@@ -44,7 +44,10 @@ pub async fn follow(client: Client, node: String, mut reports: watch::Receiver<R
         }
         let changed = match complete && !first {
             true => reports.changed().await.is_ok(),
-            false => !matches!(tokio::time::timeout(RETRY, reports.changed()).await, Ok(Err(_))),
+            false => !matches!(
+                tokio::time::timeout(RETRY, reports.changed()).await,
+                Ok(Err(_))
+            ),
         };
         if !changed {
             return;
@@ -73,7 +76,10 @@ async fn write(
                 json!({ "severity": severity, "field": problem.field, "message": problem.message })
             })
             .collect();
-        let failed = policy.problems.iter().any(|p| p.severity == Severity::Error);
+        let failed = policy
+            .problems
+            .iter()
+            .any(|p| p.severity == Severity::Error);
         let entry = json!({
             "state": if failed { "Failed" } else { "InForce" },
             "resourceVersion": policy.resource_version,
@@ -93,8 +99,11 @@ async fn write(
             }
         }
     }
-    let gone: Vec<ObjectKey> =
-        written.keys().filter(|key| !report.policies.contains_key(*key)).cloned().collect();
+    let gone: Vec<ObjectKey> = written
+        .keys()
+        .filter(|key| !report.policies.contains_key(*key))
+        .cloned()
+        .collect();
     for key in gone {
         match remove_entry(client, node, &object_name(&key)).await {
             Ok(()) => {
@@ -119,8 +128,13 @@ async fn write_entry(
     let name = object_name(key);
     let patch = json!({ "status": { "nodes": { node: entry } } });
     for _ in 0..2 {
-        let patched =
-            client.merge_patch(Resource::POLICY_STATUS, Name::cluster(name.as_str()), &patch).await;
+        let patched = client
+            .merge_patch(
+                Resource::POLICY_STATUS,
+                Name::cluster(name.as_str()),
+                &patch,
+            )
+            .await;
         match patched {
             Err(error) if error.is_not_found() => {}
             other => return other.map(drop),
@@ -148,11 +162,17 @@ async fn write_entry(
 /// Takes our entry away, and the object if no entry is left.
 async fn remove_entry(client: &Client, node: &str, name: &str) -> Result<(), Error> {
     let patch = json!({ "status": { "nodes": { node: null } } });
-    match client.merge_patch(Resource::POLICY_STATUS, Name::cluster(name), &patch).await {
+    match client
+        .merge_patch(Resource::POLICY_STATUS, Name::cluster(name), &patch)
+        .await
+    {
         Ok(left) => {
             let nodes = left["status"]["nodes"].as_object();
             if nodes.is_none_or(serde_json::Map::is_empty) {
-                return match client.delete(Resource::POLICY_STATUS, Name::cluster(name)).await {
+                return match client
+                    .delete(Resource::POLICY_STATUS, Name::cluster(name))
+                    .await
+                {
                     Err(error) if !error.is_not_found() => Err(error),
                     _ => Ok(()),
                 };
@@ -168,9 +188,13 @@ async fn remove_entry(client: &Client, node: &str, name: &str) -> Result<(), Err
 async fn forget_gone(client: &Client, node: &str, written: &BTreeMap<ObjectKey, Value>) {
     let names: Vec<String> = written.keys().map(object_name).collect();
     let selection = ocicat_client::Selection::all();
-    let Ok(list) = client.list(Resource::POLICY_STATUS, &selection).await else { return };
+    let Ok(list) = client.list(Resource::POLICY_STATUS, &selection).await else {
+        return;
+    };
     for item in &list.items {
-        let Ok(object) = serde_json::from_slice::<Value>(item) else { continue };
+        let Ok(object) = serde_json::from_slice::<Value>(item) else {
+            continue;
+        };
         let name = object["metadata"]["name"].as_str().unwrap_or_default();
         let ours = !object["status"]["nodes"][node].is_null();
         if ours

@@ -61,7 +61,11 @@ pub struct Failure {
 
 impl Failure {
     fn new(code: u32, msg: &str, details: impl std::fmt::Display) -> Self {
-        Self { code, msg: msg.to_owned(), details: details.to_string() }
+        Self {
+            code,
+            msg: msg.to_owned(),
+            details: details.to_string(),
+        }
     }
 
     pub fn bad_request(details: &str) -> Self {
@@ -78,8 +82,18 @@ pub struct Workloads {
 }
 
 impl Workloads {
-    pub fn new(client: Client, addresses: Addresses, core: mpsc::Sender<Message>, mtu: u32) -> Self {
-        Self { client, addresses, core, mtu }
+    pub fn new(
+        client: Client,
+        addresses: Addresses,
+        core: mpsc::Sender<Message>,
+        mtu: u32,
+    ) -> Self {
+        Self {
+            client,
+            addresses,
+            core,
+            mtu,
+        }
     }
 
     pub async fn cni(&self, request: CniRequest) -> Result<Value, Failure> {
@@ -128,7 +142,10 @@ impl Workloads {
             addresses: addresses.clone(),
             mtu: self.mtu,
         };
-        let attach = Attach { record: record.clone(), object: Box::new(object) };
+        let attach = Attach {
+            record: record.clone(),
+            object: Box::new(object),
+        };
         let attached = self.ask(|reply| Message::Attach(attach, reply)).await;
         let attached = match attached {
             Ok(result) => result.map_err(|error| Failure::new(102, "cannot attach", error)),
@@ -172,7 +189,11 @@ impl Workloads {
         if problems.is_empty() {
             Ok(Value::Null)
         } else {
-            Err(Failure::new(11, "cannot detach wholly", problems.join("; ")))
+            Err(Failure::new(
+                11,
+                "cannot detach wholly",
+                problems.join("; "),
+            ))
         }
     }
 
@@ -182,9 +203,11 @@ impl Workloads {
         let found = self.ask(|reply| Message::Check(interface, reply)).await?;
         match found {
             Ok(differences) if differences.is_empty() => Ok(Value::Null),
-            Ok(differences) => {
-                Err(Failure::new(103, "the workload is not as ADD left it", differences.join("; ")))
-            }
+            Ok(differences) => Err(Failure::new(
+                103,
+                "the workload is not as ADD left it",
+                differences.join("; "),
+            )),
             Err(error) => Err(Failure::new(102, "cannot check", error)),
         }
     }
@@ -192,16 +215,26 @@ impl Workloads {
     /// The object that the workload is, and the addresses it asks for.
     async fn read(&self, workload: &Workload) -> Result<(Object, Vec<IpAddr>), Failure> {
         let key = workload.key();
-        let name = Name { namespace: key.namespace.clone(), name: key.name.clone() };
+        let name = Name {
+            namespace: key.namespace.clone(),
+            name: key.name.clone(),
+        };
         let value = self.client.get(key.kind, name).await.map_err(|error| {
             let code = if error.is_not_found() { 100 } else { 11 };
             Failure::new(code, "cannot read the workload", error)
         })?;
         let decoded = ocicat_api::decode::decode(&value);
         let Some(object) = decoded.object else {
-            let details: Vec<String> =
-                decoded.problems.iter().map(|p| format!("{}: {}", p.field, p.message)).collect();
-            return Err(Failure::new(100, "cannot read the workload", details.join("; ")));
+            let details: Vec<String> = decoded
+                .problems
+                .iter()
+                .map(|p| format!("{}: {}", p.field, p.message))
+                .collect();
+            return Err(Failure::new(
+                100,
+                "cannot read the workload",
+                details.join("; "),
+            ));
         };
         let wanted = match &object {
             Object::WorkloadEndpoint(endpoint) => endpoint.addresses.clone(),
@@ -217,13 +250,17 @@ impl Workloads {
     /// Tells the other hosts. WorkloadEndpoints carry their addresses already.
     async fn announce(&self, workload: &Workload, addresses: &[IpAddr]) -> Result<(), Failure> {
         let list = networks(addresses);
-        self.annotate(workload, json!(list.join(",")), json!(list.first())).await
+        self.annotate(workload, json!(list.join(",")), json!(list.first()))
+            .await
     }
 
     async fn retract(&self, record: &Record) -> Result<(), Failure> {
         let workload = &record.workload;
         let key = workload.key();
-        let name = Name { namespace: key.namespace, name: key.name };
+        let name = Name {
+            namespace: key.namespace,
+            name: key.name,
+        };
         let list = networks(&record.addresses);
         match self.client.get(key.kind, name).await {
             // Another pod of that name may be up already, with addresses of its own.
@@ -239,7 +276,10 @@ impl Workloads {
         if key.kind != Kind::Pod {
             return Ok(());
         }
-        let name = Name { namespace: key.namespace, name: key.name };
+        let name = Name {
+            namespace: key.namespace,
+            name: key.name,
+        };
         let patch = json!({ "metadata": { "annotations": { GIVEN: all, GIVEN_FIRST: first } } });
         match self.client.merge_patch(Kind::Pod, name, &patch).await {
             Ok(_) => Ok(()),
@@ -269,9 +309,10 @@ fn workload(request: &CniRequest) -> Result<Workload, Failure> {
         return Ok(Workload::WorkloadEndpoint { namespace, name });
     }
     match (get("K8S_POD_NAMESPACE"), get("K8S_POD_NAME")) {
-        (Some(namespace), Some(name)) => {
-            Ok(Workload::Pod { namespace: namespace.clone(), name: name.clone() })
-        }
+        (Some(namespace), Some(name)) => Ok(Workload::Pod {
+            namespace: namespace.clone(),
+            name: name.clone(),
+        }),
         _ => Err(Failure::bad_request(
             "CNI_ARGS: expected K8S_POD_NAMESPACE and K8S_POD_NAME, or OCICAT_WORKLOAD_ENDPOINT",
         )),
@@ -280,7 +321,10 @@ fn workload(request: &CniRequest) -> Result<Workload, Failure> {
 
 /// The addresses as networks of one address each, as the annotations hold them.
 fn networks(addresses: &[IpAddr]) -> Vec<String> {
-    addresses.iter().map(|address| ipnet::IpNet::from(*address).to_string()).collect()
+    addresses
+        .iter()
+        .map(|address| ipnet::IpNet::from(*address).to_string())
+        .collect()
 }
 
 /// The same for each call about one interface of one container.
@@ -302,7 +346,12 @@ fn result(record: &Record) -> Value {
             json!({ "interface": 1, "address": format!("{address}/{length}"), "gateway": gateway })
         })
         .collect();
-    let has = |v4: bool| record.addresses.iter().any(|address| address.is_ipv4() == v4);
+    let has = |v4: bool| {
+        record
+            .addresses
+            .iter()
+            .any(|address| address.is_ipv4() == v4)
+    };
     let mut routes = Vec::new();
     if has(true) {
         routes.push(json!({ "dst": "0.0.0.0/0", "gw": ocicat_kernel::attach::GATEWAY_V4 }));

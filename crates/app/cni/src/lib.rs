@@ -58,17 +58,24 @@ struct Answer {
 
 impl Failure {
     fn new(code: u32, msg: &str, details: impl ToString) -> Self {
-        Self { code, msg: msg.to_owned(), details: details.to_string() }
+        Self {
+            code,
+            msg: msg.to_owned(),
+            details: details.to_string(),
+        }
     }
 }
 
 /// Runs the plugin with the process's environment and standard streams.
 #[must_use]
 pub fn main() -> ExitCode {
-    let variables: BTreeMap<String, String> =
-        std::env::vars().filter(|(name, _)| name.starts_with("CNI_")).collect();
+    let variables: BTreeMap<String, String> = std::env::vars()
+        .filter(|(name, _)| name.starts_with("CNI_"))
+        .collect();
     let mut input = Vec::new();
-    let read = std::io::stdin().take(LONGEST_CONFIGURATION).read_to_end(&mut input);
+    let read = std::io::stdin()
+        .take(LONGEST_CONFIGURATION)
+        .read_to_end(&mut input);
     let result = match read {
         Ok(_) => run(&variables, &input),
         Err(error) => Err((NEWEST.to_owned(), Failure::new(5, "standard input", error))),
@@ -84,27 +91,32 @@ pub fn main() -> ExitCode {
     };
     let mut stdout = std::io::stdout();
     let written = writeln!(stdout, "{output}").and_then(|()| stdout.flush());
-    if written.is_err() { ExitCode::FAILURE } else { code }
+    if written.is_err() {
+        ExitCode::FAILURE
+    } else {
+        code
+    }
 }
 
 /// What to print, or the version and error to print. `Null` prints nothing.
-fn run(
-    variables: &BTreeMap<String, String>,
-    input: &[u8],
-) -> Result<Value, (String, Failure)> {
+fn run(variables: &BTreeMap<String, String>, input: &[u8]) -> Result<Value, (String, Failure)> {
     let command = variables.get("CNI_COMMAND").map_or("", String::as_str);
     let configuration: Configuration = match serde_json::from_slice(input) {
         Ok(configuration) => configuration,
         // VERSION may come without a configuration.
-        Err(_) if command == "VERSION" && input.trim_ascii().is_empty() => {
-            Configuration { cni_version: None, agent_socket: default_socket() }
-        }
+        Err(_) if command == "VERSION" && input.trim_ascii().is_empty() => Configuration {
+            cni_version: None,
+            agent_socket: default_socket(),
+        },
         Err(error) => {
             let failure = Failure::new(6, "cannot decode the network configuration", error);
             return Err((NEWEST.to_owned(), failure));
         }
     };
-    let version = configuration.cni_version.clone().unwrap_or_else(|| "0.3.1".to_owned());
+    let version = configuration
+        .cni_version
+        .clone()
+        .unwrap_or_else(|| "0.3.1".to_owned());
     let fail = |failure| (version.clone(), failure);
     if command == "VERSION" {
         return Ok(json!({ "cniVersion": version, "supportedVersions": VERSIONS }));
@@ -130,7 +142,11 @@ fn request(command: &str, variables: &BTreeMap<String, String>) -> Result<Value,
         "ADD" | "CHECK" => &["CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME"],
         "DEL" => &["CNI_CONTAINERID", "CNI_IFNAME"],
         "STATUS" | "GC" => {
-            return Err(Failure::new(4, "CNI_COMMAND", format!("{command} is not supported yet")));
+            return Err(Failure::new(
+                4,
+                "CNI_COMMAND",
+                format!("{command} is not supported yet"),
+            ));
         }
         other => {
             let details = format!("{other:?}: expected ADD, DEL, CHECK or VERSION");
@@ -143,9 +159,9 @@ fn request(command: &str, variables: &BTreeMap<String, String>) -> Result<Value,
     }
     let mut arguments = BTreeMap::new();
     for pair in get("CNI_ARGS").split(';').filter(|pair| !pair.is_empty()) {
-        let (name, value) = pair.split_once('=').ok_or_else(|| {
-            Failure::new(4, "CNI_ARGS", format!("{pair:?}: expected NAME=VALUE"))
-        })?;
+        let (name, value) = pair
+            .split_once('=')
+            .ok_or_else(|| Failure::new(4, "CNI_ARGS", format!("{pair:?}: expected NAME=VALUE")))?;
         arguments.insert(name, value);
     }
     Ok(json!({
@@ -160,7 +176,11 @@ fn request(command: &str, variables: &BTreeMap<String, String>) -> Result<Value,
 
 fn ask(socket: &str, request: &Value) -> Result<Value, Failure> {
     let down = |error: std::io::Error| {
-        Failure::new(11, "the agent does not answer", format!("{socket}: {error}"))
+        Failure::new(
+            11,
+            "the agent does not answer",
+            format!("{socket}: {error}"),
+        )
     };
     let mut stream = UnixStream::connect(socket).map_err(down)?;
     stream.set_read_timeout(Some(PATIENCE)).map_err(down)?;
@@ -170,8 +190,13 @@ fn ask(socket: &str, request: &Value) -> Result<Value, Failure> {
     let answer: Answer = serde_json::from_str(&line)
         .map_err(|error| Failure::new(11, "the agent's answer cannot be read", error))?;
     match answer {
-        Answer { ok: true, result, .. } => Ok(result),
-        Answer { error: Some(failure), .. } => Err(failure),
+        Answer {
+            ok: true, result, ..
+        } => Ok(result),
+        Answer {
+            error: Some(failure),
+            ..
+        } => Err(failure),
         Answer { .. } => Err(Failure::new(11, "the agent gave no reason", "")),
     }
 }
@@ -179,7 +204,9 @@ fn ask(socket: &str, request: &Value) -> Result<Value, Failure> {
 /// Before 1.0 each address says its family.
 fn mark_families(result: &mut Value) {
     for ip in result["ips"].as_array_mut().into_iter().flatten() {
-        let is_v6 = ip["address"].as_str().is_some_and(|address| address.contains(':'));
+        let is_v6 = ip["address"]
+            .as_str()
+            .is_some_and(|address| address.contains(':'));
         ip["version"] = json!(if is_v6 { "6" } else { "4" });
     }
 }
@@ -190,7 +217,10 @@ mod tests {
     use std::os::unix::net::UnixListener;
 
     fn variables(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+        pairs
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect()
     }
 
     /// An agent that answers one request with `answer` and returns the request.
@@ -202,7 +232,9 @@ mod tests {
         let thread = std::thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();
             let mut line = String::new();
-            BufReader::new(stream.try_clone().unwrap()).read_line(&mut line).unwrap();
+            BufReader::new(stream.try_clone().unwrap())
+                .read_line(&mut line)
+                .unwrap();
             writeln!(stream, "{answer}").unwrap();
             serde_json::from_str(&line).unwrap()
         });
@@ -211,7 +243,8 @@ mod tests {
 
     #[test]
     fn add_passes_the_runtimes_words_on_and_the_result_back() {
-        let answer = r#"{"ok":true,"result":{"ips":[{"address":"10.0.0.1/32"},{"address":"fd00::1/128"}]}}"#;
+        let answer =
+            r#"{"ok":true,"result":{"ips":[{"address":"10.0.0.1/32"},{"address":"fd00::1/128"}]}}"#;
         let (socket, thread) = agent("add", answer);
         let config = json!({ "cniVersion": "0.4.0", "name": "n", "type": "ocicat-cni", "agentSocket": socket });
         let variables = variables(&[
@@ -219,7 +252,10 @@ mod tests {
             ("CNI_CONTAINERID", "c1"),
             ("CNI_NETNS", "/run/netns/x"),
             ("CNI_IFNAME", "eth0"),
-            ("CNI_ARGS", "IgnoreUnknown=1;K8S_POD_NAME=web;K8S_POD_NAMESPACE=shop"),
+            (
+                "CNI_ARGS",
+                "IgnoreUnknown=1;K8S_POD_NAME=web;K8S_POD_NAMESPACE=shop",
+            ),
         ]);
         let result = run(&variables, config.to_string().as_bytes()).unwrap();
         let request = thread.join().unwrap();
@@ -231,10 +267,16 @@ mod tests {
 
     #[test]
     fn errors_of_the_agent_keep_their_code() {
-        let (socket, thread) = agent("error", r#"{"ok":false,"error":{"code":101,"msg":"no address"}}"#);
+        let (socket, thread) = agent(
+            "error",
+            r#"{"ok":false,"error":{"code":101,"msg":"no address"}}"#,
+        );
         let config = json!({ "cniVersion": "1.1.0", "agentSocket": socket });
-        let variables =
-            variables(&[("CNI_COMMAND", "DEL"), ("CNI_CONTAINERID", "c"), ("CNI_IFNAME", "eth0")]);
+        let variables = variables(&[
+            ("CNI_COMMAND", "DEL"),
+            ("CNI_CONTAINERID", "c"),
+            ("CNI_IFNAME", "eth0"),
+        ]);
         let (version, failure) = run(&variables, config.to_string().as_bytes()).unwrap_err();
         thread.join().unwrap();
         assert_eq!((version.as_str(), failure.code), ("1.1.0", 101));
@@ -243,10 +285,13 @@ mod tests {
     #[test]
     fn what_is_missing_or_wrong_is_named() {
         let config = br#"{"cniVersion":"1.1.0","agentSocket":"/nonexistent"}"#;
-        let code = |pairs: &[(&str, &str)], config: &[u8]| {
-            run(&variables(pairs), config).unwrap_err().1
-        };
-        let add = [("CNI_COMMAND", "ADD"), ("CNI_CONTAINERID", "c"), ("CNI_IFNAME", "eth0")];
+        let code =
+            |pairs: &[(&str, &str)], config: &[u8]| run(&variables(pairs), config).unwrap_err().1;
+        let add = [
+            ("CNI_COMMAND", "ADD"),
+            ("CNI_CONTAINERID", "c"),
+            ("CNI_IFNAME", "eth0"),
+        ];
         assert_eq!(code(&add, config).msg, "CNI_NETNS");
         assert_eq!(code(&[("CNI_COMMAND", "JUMP")], config).code, 4);
         assert_eq!(code(&add, b"{").code, 6);
@@ -258,6 +303,11 @@ mod tests {
     #[test]
     fn version_needs_no_agent() {
         let result = run(&variables(&[("CNI_COMMAND", "VERSION")]), b"").unwrap();
-        assert!(result["supportedVersions"].as_array().unwrap().contains(&json!("1.1.0")));
+        assert!(
+            result["supportedVersions"]
+                .as_array()
+                .unwrap()
+                .contains(&json!("1.1.0"))
+        );
     }
 }

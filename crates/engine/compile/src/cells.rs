@@ -11,10 +11,15 @@ pub(crate) fn elements(id: RowId, row: &Row, subrows: &[u32]) -> Vec<(Named, Ele
     of_cells(&layout::row(id), &row.cells, &mut out);
     for (cut, number) in row.cuts.iter().zip(subrows) {
         let key = |port| {
-            [layout::row(id), Value::InetProto(cut.protocol.0), Value::InetService(port)]
+            [
+                layout::row(id),
+                Value::InetProto(cut.protocol.0),
+                Value::InetService(port),
+            ]
         };
         let subrow = layout::subrow(*number);
-        let element = Element::range(key(cut.source.first), key(cut.source.last)).value(subrow.clone());
+        let element =
+            Element::range(key(cut.source.first), key(cut.source.last)).value(subrow.clone());
         out.push((Named::Cut, element));
         of_cells(&subrow, &cut.cells, &mut out);
     }
@@ -49,8 +54,15 @@ pub(crate) fn ranges(id: RowId, row: &Row, subrows: &[u32]) -> Vec<RangeCell> {
 
 fn of_cells(row: &Value, cells: &Cells, out: &mut Vec<(Named, Element)>) {
     for (protocol, port, outcome) in &cells.exact {
-        let key = [row.clone(), Value::InetProto(protocol.0), Value::InetService(*port)];
-        out.push((Named::Exact, Element::new(key).value(layout::outcome(*outcome))));
+        let key = [
+            row.clone(),
+            Value::InetProto(protocol.0),
+            Value::InetService(*port),
+        ];
+        out.push((
+            Named::Exact,
+            Element::new(key).value(layout::outcome(*outcome)),
+        ));
     }
     for (protocol, icmp_type, code, outcome) in &cells.icmp {
         let (named, key) = icmp(row, *protocol, *icmp_type, *code);
@@ -58,7 +70,10 @@ fn of_cells(row: &Value, cells: &Cells, out: &mut Vec<(Named, Element)>) {
     }
     for (protocol, outcome) in &cells.protocols {
         let key = [row.clone(), Value::InetProto(protocol.0)];
-        out.push((Named::Protocol, Element::new(key).value(layout::outcome(*outcome))));
+        out.push((
+            Named::Protocol,
+            Element::new(key).value(layout::outcome(*outcome)),
+        ));
     }
     let default = Element::new(row.clone()).value(layout::outcome(cells.default));
     out.push((Named::RowDefault, default));
@@ -67,13 +82,15 @@ fn of_cells(row: &Value, cells: &Cells, out: &mut Vec<(Named, Element)>) {
 fn icmp(row: &Value, protocol: Protocol, icmp_type: u8, code: Option<u8>) -> (Named, Vec<Value>) {
     let row = row.clone();
     match (protocol == Protocol::ICMP, code) {
-        (true, Some(code)) => {
-            (Named::Icmp4Code, vec![row, Value::IcmpType(icmp_type), Value::IcmpCode(code)])
-        }
+        (true, Some(code)) => (
+            Named::Icmp4Code,
+            vec![row, Value::IcmpType(icmp_type), Value::IcmpCode(code)],
+        ),
         (true, None) => (Named::Icmp4Type, vec![row, Value::IcmpType(icmp_type)]),
-        (false, Some(code)) => {
-            (Named::Icmp6Code, vec![row, Value::Icmpv6Type(icmp_type), Value::Icmpv6Code(code)])
-        }
+        (false, Some(code)) => (
+            Named::Icmp6Code,
+            vec![row, Value::Icmpv6Type(icmp_type), Value::Icmpv6Code(code)],
+        ),
         (false, None) => (Named::Icmp6Type, vec![row, Value::Icmpv6Type(icmp_type)]),
     }
 }

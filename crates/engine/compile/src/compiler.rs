@@ -15,6 +15,7 @@ use ocicat_node::{
 };
 use ocicat_program::nft::{Element, Op, Ruleset, Transaction, Value, Verdict};
 
+use crate::Config;
 use crate::cells;
 use crate::endpoint;
 use crate::intervals::Intervals;
@@ -22,7 +23,6 @@ use crate::layout::{self, Epoch, Named};
 use crate::prefixes::Prefixes;
 use crate::skeleton;
 use crate::stack::StackNumber;
-use crate::Config;
 use garbage::Garbage;
 
 /// A change in two transactions, to be committed one after the other.
@@ -37,8 +37,13 @@ pub struct Update {
 impl Update {
     /// The transactions that are not empty, in order.
     pub fn transactions(self) -> impl Iterator<Item = Transaction> {
-        let steps = [self.prepare, self.apply].into_iter().filter(|ops| !ops.is_empty());
-        steps.map(|ops| Transaction { table: layout::table(), ops })
+        let steps = [self.prepare, self.apply]
+            .into_iter()
+            .filter(|ops| !ops.is_empty());
+        steps.map(|ops| Transaction {
+            table: layout::table(),
+            ops,
+        })
     }
 }
 
@@ -111,12 +116,20 @@ impl Compiler {
         self.garbage = Garbage::default();
         self.name_endpoints();
         let mut transaction = Transaction::new(layout::table());
-        transaction.push(Op::AddTable { comment: Some("layout 1".into()) });
+        transaction.push(Op::AddTable {
+            comment: Some("layout 1".into()),
+        });
         // A start that was cut short may have left a part of this epoch behind.
-        transaction.ops.extend(found.into_iter().flat_map(|found| remove(found, self.epoch)));
+        transaction.ops.extend(
+            found
+                .into_iter()
+                .flat_map(|found| remove(found, self.epoch)),
+        );
         transaction.ops.extend(skeleton::base_chains());
         transaction.ops.extend(self.program());
-        transaction.ops.extend(skeleton::turn_over(self.epoch, &self.config));
+        transaction
+            .ops
+            .extend(skeleton::turn_over(self.epoch, &self.config));
         transaction
     }
 
@@ -151,7 +164,10 @@ impl Compiler {
         for installed in self.stacks.values() {
             ops.extend(installed.number.make(epoch, &installed.stack));
         }
-        let endpoints = self.endpoints.values().flat_map(|endpoint| &endpoint.elements);
+        let endpoints = self
+            .endpoints
+            .values()
+            .flat_map(|endpoint| &endpoint.elements);
         let mut elements: BTreeMap<Named, Vec<Element>> = BTreeMap::new();
         for (named, element) in endpoints {
             elements.entry(*named).or_default().push(element.clone());
@@ -170,9 +186,13 @@ impl Compiler {
     }
 
     fn endpoint_elements(&self, id: &str, e: &InstalledEndpoint) -> Vec<(Named, Element)> {
-        endpoint::elements(id, e.attachment.as_ref(), e.policy.as_ref(), self.epoch, |stack| {
-            self.stacks.get(&stack).map(|installed| installed.number)
-        })
+        endpoint::elements(
+            id,
+            e.attachment.as_ref(),
+            e.policy.as_ref(),
+            self.epoch,
+            |stack| self.stacks.get(&stack).map(|installed| installed.number),
+        )
     }
 
     /// An outcome's element, with what its verdict needs.
@@ -184,16 +204,29 @@ impl Compiler {
             let log = Verdict::Goto(epoch.name("deny_log"));
             let marks = add(Named::DenyMark, epoch, vec![mark]);
             let denies = add(Named::Deny, epoch, vec![element.verdict(log)]);
-            return Update { prepare: vec![], apply: vec![marks, denies] };
+            return Update {
+                prepare: vec![],
+                apply: vec![marks, denies],
+            };
         }
         if outcome.logged.is_empty() {
             let allows = add(Named::Allow, epoch, vec![element.verdict(Verdict::Return)]);
-            return Update { prepare: vec![], apply: vec![allows] };
+            return Update {
+                prepare: vec![],
+                apply: vec![allows],
+            };
         }
         let chain = epoch.numbered("log", id.0);
         let prepare = skeleton::log_chain(&chain, layout::kernel_outcome(id), &self.config);
-        let allows = add(Named::Allow, epoch, vec![element.verdict(Verdict::Goto(chain))]);
-        Update { prepare, apply: vec![allows] }
+        let allows = add(
+            Named::Allow,
+            epoch,
+            vec![element.verdict(Verdict::Goto(chain))],
+        );
+        Update {
+            prepare,
+            apply: vec![allows],
+        }
     }
 
     /// The epoch in force.
@@ -235,7 +268,10 @@ impl Compiler {
     #[must_use]
     pub fn judge(&self, stack: StackId, far: IpAddr, service: &ServiceMatch) -> Option<&Outcome> {
         let stack = &self.stacks.get(&stack)?.stack;
-        let row = stack.rows.get(&self.class_of(far)?).unwrap_or(&stack.default_row);
+        let row = stack
+            .rows
+            .get(&self.class_of(far)?)
+            .unwrap_or(&stack.default_row);
         let id = self.rows.get(row)?.row.outcome(service);
         self.outcomes.get(&id).map(AsRef::as_ref)
     }
@@ -259,30 +295,46 @@ impl Compiler {
     /// Prefixes, stacks, rows and cells in force.
     #[must_use]
     pub fn size(&self) -> [usize; 4] {
-        let cells = self.rows.values().map(|installed| installed.row.cell_count()).sum();
-        [self.prefixes.len(), self.stacks.len(), self.rows.len(), cells]
+        let cells = self
+            .rows
+            .values()
+            .map(|installed| installed.row.cell_count())
+            .sum();
+        [
+            self.prefixes.len(),
+            self.stacks.len(),
+            self.rows.len(),
+            cells,
+        ]
     }
 }
 
 pub(crate) fn add(named: Named, epoch: Epoch, elements: Vec<Element>) -> Op {
-    Op::AddElements { set: skeleton::set(named, epoch).id(), elements }
+    Op::AddElements {
+        set: skeleton::set(named, epoch).id(),
+        elements,
+    }
 }
 
 pub(crate) fn delete(named: Named, epoch: Epoch, elements: Vec<Element>) -> Op {
-    Op::DelElements { set: skeleton::set(named, epoch).id(), elements }
+    Op::DelElements {
+        set: skeleton::set(named, epoch).id(),
+        elements,
+    }
 }
 
 /// The epoch that the base chains lead to.
 fn epoch_in_force(found: &Ruleset) -> Option<Epoch> {
     let rules = &found.chains.get("forward")?.rules;
-    rules.iter().flat_map(|installed| &installed.rule.expressions).find_map(|expression| {
-        match expression {
+    rules
+        .iter()
+        .flat_map(|installed| &installed.rule.expressions)
+        .find_map(|expression| match expression {
             ocicat_program::nft::Expression::Verdict(
                 Verdict::Goto(chain) | Verdict::Jump(chain),
             ) => Epoch::of_name(chain),
             _ => None,
-        }
-    })
+        })
 }
 
 /// Empties and deletes every chain and set of an epoch: first what refers, then what is referred

@@ -17,8 +17,12 @@ pub(crate) fn elements(
     epoch: Epoch,
     stack: impl Fn(StackId) -> Option<StackNumber>,
 ) -> Vec<(Named, Element)> {
-    let Some(attachment) = attachment else { return Vec::new() };
-    let Ok(interface) = IfName::new(&attachment.interface) else { return Vec::new() };
+    let Some(attachment) = attachment else {
+        return Vec::new();
+    };
+    let Ok(interface) = IfName::new(&attachment.interface) else {
+        return Vec::new();
+    };
     let interface = Value::IfName(interface);
     let mac = Value::EtherAddr(attachment.mac);
     let mut out = Vec::new();
@@ -29,10 +33,18 @@ pub(crate) fn elements(
             IpAddr::V4(a) => (Named::Source4, Value::Ipv4Addr(*a)),
             IpAddr::V6(a) => (Named::Source6, Value::Ipv6Addr(*a)),
         };
-        out.push((named, Element::new([interface.clone(), mac.clone(), value]).comment(id)));
+        out.push((
+            named,
+            Element::new([interface.clone(), mac.clone(), value]).comment(id),
+        ));
     }
-    let judged = policy.map(|policy| policy.addresses.as_slice()).unwrap_or_default();
-    for local in judged.iter().filter(|local| attachment.addresses.contains(&local.address)) {
+    let judged = policy
+        .map(|policy| policy.addresses.as_slice())
+        .unwrap_or_default();
+    for local in judged
+        .iter()
+        .filter(|local| attachment.addresses.contains(&local.address))
+    {
         let (egress, ingress, value) = match local.address {
             IpAddr::V4(a) => (Named::Egress4, Named::Ingress4, Value::Ipv4Addr(a)),
             IpAddr::V6(a) => (Named::Egress6, Named::Ingress6, Value::Ipv6Addr(a)),

@@ -43,8 +43,13 @@ impl Intervals {
             self.cut(epoch, cell.ports, update, retired);
             for (number, interval) in self.covering(cell.ports) {
                 let element = row_element(&cell.row, cell.protocol, &cell.outcome);
-                update.apply.push(Op::AddElements { set: rows_id(epoch, number), elements: vec![element] });
-                interval.rows.insert((cell.row.clone(), cell.protocol), cell.outcome.clone());
+                update.apply.push(Op::AddElements {
+                    set: rows_id(epoch, number),
+                    elements: vec![element],
+                });
+                interval
+                    .rows
+                    .insert((cell.row.clone(), cell.protocol), cell.outcome.clone());
             }
         }
     }
@@ -54,9 +59,16 @@ impl Intervals {
         for cell in cells {
             let mut empty = Vec::new();
             for (number, interval) in self.covering(cell.ports) {
-                if interval.rows.remove(&(cell.row.clone(), cell.protocol)).is_some() {
+                if interval
+                    .rows
+                    .remove(&(cell.row.clone(), cell.protocol))
+                    .is_some()
+                {
                     let element = row_element(&cell.row, cell.protocol, &cell.outcome);
-                    ops.push(Op::DelElements { set: rows_id(epoch, number), elements: vec![element] });
+                    ops.push(Op::DelElements {
+                        set: rows_id(epoch, number),
+                        elements: vec![element],
+                    });
                 }
                 if interval.rows.is_empty() {
                     empty.push(number);
@@ -69,7 +81,10 @@ impl Intervals {
             for first in gone {
                 if let Some(interval) = self.by_first.remove(&first) {
                     let element = port_element(epoch, first, &interval);
-                    ops.push(Op::DelElements { set: intervals_id(epoch), elements: vec![element] });
+                    ops.push(Op::DelElements {
+                        set: intervals_id(epoch),
+                        elements: vec![element],
+                    });
                     ops.extend(drop_chain(epoch, interval.number));
                 }
             }
@@ -130,14 +145,21 @@ impl Intervals {
         let old = interval.clone();
         self.by_first.remove(&first);
         let element = port_element(epoch, first, &old);
-        update.apply.push(Op::DelElements { set: intervals_id(epoch), elements: vec![element] });
+        update.apply.push(Op::DelElements {
+            set: intervals_id(epoch),
+            elements: vec![element],
+        });
         retired.push(old.number);
         self.insert(epoch, first, port - 1, old.rows.clone(), update);
         self.insert(epoch, port, old.last, old.rows, update);
     }
 
     fn insert(&mut self, epoch: Epoch, first: u16, last: u16, rows: Covered, update: &mut Update) {
-        let interval = Interval { last, number: self.next_number, rows };
+        let interval = Interval {
+            last,
+            number: self.next_number,
+            rows,
+        };
         self.next_number += 1;
         make(epoch, first, &interval, update);
         self.by_first.insert(first, interval);
@@ -167,14 +189,23 @@ fn make(epoch: Epoch, first: u16, interval: &Interval, update: &mut Update) {
         update.prepare.push(Op::AddElements { set: id, elements });
     }
     update.prepare.push(Op::AddChain(Chain::regular(&chain)));
-    update.prepare.push(Op::AddRule(Rule::new(&chain).with(look_up)));
+    update
+        .prepare
+        .push(Op::AddRule(Rule::new(&chain).with(look_up)));
     let element = port_element(epoch, first, interval);
-    update.apply.push(Op::AddElements { set: intervals_id(epoch), elements: vec![element] });
+    update.apply.push(Op::AddElements {
+        set: intervals_id(epoch),
+        elements: vec![element],
+    });
 }
 
 fn rows_set(epoch: Epoch, number: u32) -> Set {
     let name = epoch.numbered("interval_rows", number);
-    Set::map(&name, [KeyType::ClassId, KeyType::InetProto], KeyType::ClassId)
+    Set::map(
+        &name,
+        [KeyType::ClassId, KeyType::InetProto],
+        KeyType::ClassId,
+    )
 }
 
 fn rows_id(epoch: Epoch, number: u32) -> SetId {

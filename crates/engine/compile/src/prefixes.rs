@@ -20,7 +20,10 @@ struct Length {
 
 impl Length {
     fn of(prefix: &IpNet) -> Self {
-        Self { is_ipv6: prefix.addr().is_ipv6(), shortness: 128 - prefix.prefix_len() }
+        Self {
+            is_ipv6: prefix.addr().is_ipv6(),
+            shortness: 128 - prefix.prefix_len(),
+        }
     }
 
     fn bits(self) -> u8 {
@@ -52,10 +55,13 @@ impl Prefixes {
 
     /// Longest match.
     pub(crate) fn class_of(&self, address: IpAddr) -> Option<ClassId> {
-        let lengths = self.lengths.iter().filter(|length| length.is_ipv6 == address.is_ipv6());
-        lengths.into_iter().find_map(|length| {
-            self.get(&IpNet::new(address, length.bits()).ok()?.trunc())
-        })
+        let lengths = self
+            .lengths
+            .iter()
+            .filter(|length| length.is_ipv6 == address.is_ipv6());
+        lengths
+            .into_iter()
+            .find_map(|length| self.get(&IpNet::new(address, length.bits()).ok()?.trunc()))
     }
 
     /// Gives prefixes to classes, or takes them away. New prefix lengths make new maps. Maps that
@@ -81,14 +87,22 @@ impl Prefixes {
                 if self.lengths.insert(length) {
                     ops.push(Op::AddSet(set(epoch, length)));
                 }
-                come.entry(length).or_default().push(element(prefix, *class));
+                come.entry(length)
+                    .or_default()
+                    .push(element(prefix, *class));
             }
         }
         for (length, elements) in gone {
-            ops.push(Op::DelElements { set: set_id(epoch, length), elements });
+            ops.push(Op::DelElements {
+                set: set_id(epoch, length),
+                elements,
+            });
         }
         for (length, elements) in come {
-            ops.push(Op::AddElements { set: set_id(epoch, length), elements });
+            ops.push(Op::AddElements {
+                set: set_id(epoch, length),
+                elements,
+            });
         }
         if self.lengths.len() != lengths_before {
             ops.extend(["class_src", "class_dst"].map(|name| Op::FlushChain(epoch.name(name))));
@@ -100,21 +114,33 @@ impl Prefixes {
     pub(crate) fn program(&self, epoch: Epoch) -> Vec<Op> {
         let mut elements: BTreeMap<Length, Vec<Element>> = BTreeMap::new();
         for (prefix, class) in &self.classes {
-            elements.entry(Length::of(prefix)).or_default().push(element(prefix, *class));
+            elements
+                .entry(Length::of(prefix))
+                .or_default()
+                .push(element(prefix, *class));
         }
-        let sets = self.lengths.iter().map(|length| Op::AddSet(set(epoch, *length)));
+        let sets = self
+            .lengths
+            .iter()
+            .map(|length| Op::AddSet(set(epoch, *length)));
         let mut ops: Vec<Op> = sets.collect();
-        ops.extend(elements.into_iter().map(|(length, elements)| Op::AddElements {
-            set: set_id(epoch, length),
-            elements,
-        }));
+        ops.extend(
+            elements
+                .into_iter()
+                .map(|(length, elements)| Op::AddElements {
+                    set: set_id(epoch, length),
+                    elements,
+                }),
+        );
         ops.extend(self.rules(epoch).map(Op::AddRule));
         ops
     }
 
     fn rules(&self, epoch: Epoch) -> impl Iterator<Item = Rule> {
         let side = move |chain: &'static str, source| {
-            self.lengths.iter().map(move |length| rule(&epoch.name(chain), epoch, *length, source))
+            self.lengths
+                .iter()
+                .map(move |length| rule(&epoch.name(chain), epoch, *length, source))
         };
         let last = ["class_src", "class_dst"].map(|chain| {
             Rule::new(&epoch.name(chain))
@@ -122,7 +148,9 @@ impl Prefixes {
                 .with(build::verdict(Verdict::Drop))
                 .comment("an address without class")
         });
-        side("class_src", true).chain(side("class_dst", false)).chain(last)
+        side("class_src", true)
+            .chain(side("class_dst", false))
+            .chain(last)
     }
 
     fn put(&mut self, prefix: IpNet, class: Option<ClassId>) -> Option<ClassId> {
@@ -154,7 +182,12 @@ fn rule(chain: &str, epoch: Epoch, length: Length, source: bool) -> Rule {
     let map = set(epoch, length).name;
     Rule::new(chain)
         .with(family)
-        .with(build::meta_set_prefix_map(MetaKey::Priority, load, length.bits(), &map))
+        .with(build::meta_set_prefix_map(
+            MetaKey::Priority,
+            load,
+            length.bits(),
+            &map,
+        ))
         .with(build::verdict(Verdict::Return))
 }
 
@@ -163,7 +196,11 @@ fn set(epoch: Epoch, length: Length) -> Set {
         false => ("class4_", KeyType::Ipv4Addr),
         true => ("class6_", KeyType::Ipv6Addr),
     };
-    Set::map(&epoch.numbered(name, length.bits()), [key], KeyType::ClassId)
+    Set::map(
+        &epoch.numbered(name, length.bits()),
+        [key],
+        KeyType::ClassId,
+    )
 }
 
 fn set_id(epoch: Epoch, length: Length) -> SetId {

@@ -5,8 +5,8 @@ use ocicat_program::nft::build::{
     IP_DADDR, IP_SADDR, IP6_DADDR, IP6_SADDR, L4PROTO, Load, OIFNAME, PRIORITY, TH_DPORT, TH_SPORT,
 };
 use ocicat_program::nft::{
-    AnonymousSet, Chain, ChainKind, Expression, Hook, KeyType, MetaKey, Op, Policy, Rule, Set, Text,
-    Value, Verdict, priority,
+    AnonymousSet, Chain, ChainKind, Expression, Hook, KeyType, MetaKey, Op, Policy, Rule, Set,
+    Text, Value, Verdict, priority,
 };
 
 use crate::layout::{Epoch, Named};
@@ -22,7 +22,9 @@ const SNAPLEN: u32 = 128;
 
 /// The maps and sets of an epoch, empty.
 pub(crate) fn sets(epoch: Epoch) -> impl Iterator<Item = Op> {
-    Named::ALL.into_iter().map(move |named| Op::AddSet(set(named, epoch)))
+    Named::ALL
+        .into_iter()
+        .map(move |named| Op::AddSet(set(named, epoch)))
 }
 
 pub(crate) fn set(named: Named, epoch: Epoch) -> Set {
@@ -72,8 +74,16 @@ pub(crate) fn chains(epoch: Epoch, config: &Config) -> Vec<Op> {
 
 /// Chains in the order in which they may be made.
 const CHAINS: [&str; 10] = [
-    "class_src", "class_dst", "judge", "verdict", "deny_log", "spoof", "from_workload",
-    "to_workload", "input", "forward",
+    "class_src",
+    "class_dst",
+    "judge",
+    "verdict",
+    "deny_log",
+    "spoof",
+    "from_workload",
+    "to_workload",
+    "input",
+    "forward",
 ];
 
 /// The base chains. They are made once and outlive epochs.
@@ -82,7 +92,12 @@ pub(crate) fn base_chains() -> Vec<Op> {
         Op::AddChain(Chain::base(name, ChainKind::Filter, hook, priority, policy))
     };
     vec![
-        base("prerouting", Hook::Prerouting, priority::RAW, Policy::Accept),
+        base(
+            "prerouting",
+            Hook::Prerouting,
+            priority::RAW,
+            Policy::Accept,
+        ),
         base("input", Hook::Input, priority::FILTER, Policy::Accept),
         base("forward", Hook::Forward, priority::FILTER, Policy::Drop),
         base("output", Hook::Output, priority::FILTER, Policy::Accept),
@@ -113,7 +128,10 @@ pub(crate) fn turn_over(epoch: Epoch, config: &Config) -> Vec<Op> {
             .comment("connections of the host to its workloads"),
     ];
     let flush = ["prerouting", "input", "forward", "output"].map(|c| Op::FlushChain(c.to_owned()));
-    flush.into_iter().chain(rules.into_iter().map(Op::AddRule)).collect()
+    flush
+        .into_iter()
+        .chain(rules.into_iter().map(Op::AddRule))
+        .collect()
 }
 
 fn spoof(epoch: Epoch) -> Vec<Rule> {
@@ -124,15 +142,24 @@ fn spoof(epoch: Epoch) -> Vec<Rule> {
     vec![
         rule()
             .with(build::ether_ipv4())
-            .with(build::in_set(&[IIFNAME, mac, IP_SADDR], &Named::Source4.name(epoch)))
+            .with(build::in_set(
+                &[IIFNAME, mac, IP_SADDR],
+                &Named::Source4.name(epoch),
+            ))
             .with(pass()),
         rule()
             .with(build::ether_ipv6())
-            .with(build::in_set(&[IIFNAME, mac, IP6_SADDR], &Named::Source6.name(epoch)))
+            .with(build::in_set(
+                &[IIFNAME, mac, IP6_SADDR],
+                &Named::Source6.name(epoch),
+            ))
             .with(pass()),
         rule()
             .with(build::ether())
-            .with(build::in_set(&[IIFNAME, mac], &Named::SourceMac.name(epoch)))
+            .with(build::in_set(
+                &[IIFNAME, mac],
+                &Named::SourceMac.name(epoch),
+            ))
             .with(build::l4proto(58))
             .with(build::one_of(&[ICMPV6_TYPE], neighbour_types()))
             .with(pass())
@@ -145,24 +172,32 @@ fn spoof(epoch: Epoch) -> Vec<Rule> {
 }
 
 fn from_workload(epoch: Epoch) -> Vec<Rule> {
-    stacks_of(&epoch.name("from_workload"), IIFNAME, [IP_SADDR, IP6_SADDR], [
-        Named::Egress4.name(epoch),
-        Named::Egress6.name(epoch),
-    ])
+    stacks_of(
+        &epoch.name("from_workload"),
+        IIFNAME,
+        [IP_SADDR, IP6_SADDR],
+        [Named::Egress4.name(epoch), Named::Egress6.name(epoch)],
+    )
 }
 
 fn to_workload(epoch: Epoch) -> Vec<Rule> {
-    stacks_of(&epoch.name("to_workload"), OIFNAME, [IP_DADDR, IP6_DADDR], [
-        Named::Ingress4.name(epoch),
-        Named::Ingress6.name(epoch),
-    ])
+    stacks_of(
+        &epoch.name("to_workload"),
+        OIFNAME,
+        [IP_DADDR, IP6_DADDR],
+        [Named::Ingress4.name(epoch), Named::Ingress6.name(epoch)],
+    )
 }
 
 fn stacks_of(chain: &str, interface: Load, address: [Load; 2], maps: [String; 2]) -> Vec<Rule> {
     let rule = || Rule::new(chain);
     vec![
-        rule().with(build::ipv4()).with(build::vmap(&[interface, address[0]], &maps[0])),
-        rule().with(build::ipv6()).with(build::vmap(&[interface, address[1]], &maps[1])),
+        rule()
+            .with(build::ipv4())
+            .with(build::vmap(&[interface, address[0]], &maps[0])),
+        rule()
+            .with(build::ipv6())
+            .with(build::vmap(&[interface, address[1]], &maps[1])),
         rule()
             .with(build::counter())
             .with(build::verdict(Verdict::Drop))
@@ -198,7 +233,9 @@ fn forward(epoch: Epoch, config: &Config) -> Vec<Rule> {
     let chain = epoch.name("forward");
     let workload = format!("{}*", config.interface_prefix);
     let judged_by = |interface: Vec<Expression>, to: &str| {
-        Rule::new(&chain).with(interface).with(build::verdict(Verdict::Jump(epoch.name(to))))
+        Rule::new(&chain)
+            .with(interface)
+            .with(build::verdict(Verdict::Jump(epoch.name(to))))
     };
     let mut rules = known_connections(&chain, config);
     rules.push(judged_by(build::iifname(&workload), "from_workload"));
@@ -253,7 +290,10 @@ fn judge(epoch: Epoch) -> Vec<Rule> {
     let decided = || build::verdict(Verdict::Goto(epoch.name("verdict")));
     let ports = || build::one_of(&[L4PROTO], protocols(PORT_PROTOCOLS));
     let icmp = |protocol: u8, from: &[Load], named: Named| {
-        rule().with(build::l4proto(protocol)).with(set(from, named)).with(decided())
+        rule()
+            .with(build::l4proto(protocol))
+            .with(set(from, named))
+            .with(decided())
     };
     vec![
         rule().with(ports()).with(build::meta_set_map_interval(
@@ -265,14 +305,17 @@ fn judge(epoch: Epoch) -> Vec<Rule> {
             .with(ports())
             .with(set(&[PRIORITY, L4PROTO, TH_DPORT], Named::Exact))
             .with(decided()),
-        rule()
-            .with(ports())
-            .with(build::vmap_interval(&[TH_DPORT], &Named::Interval.name(epoch))),
+        rule().with(ports()).with(build::vmap_interval(
+            &[TH_DPORT],
+            &Named::Interval.name(epoch),
+        )),
         icmp(1, &[PRIORITY, ICMP_TYPE, ICMP_CODE], Named::Icmp4Code),
         icmp(1, &[PRIORITY, ICMP_TYPE], Named::Icmp4Type),
         icmp(58, &[PRIORITY, ICMPV6_TYPE, ICMPV6_CODE], Named::Icmp6Code),
         icmp(58, &[PRIORITY, ICMPV6_TYPE], Named::Icmp6Type),
-        rule().with(set(&[PRIORITY, L4PROTO], Named::Protocol)).with(decided()),
+        rule()
+            .with(set(&[PRIORITY, L4PROTO], Named::Protocol))
+            .with(decided()),
         rule().with(set(&[PRIORITY], Named::RowDefault)),
         rule().with(decided()),
     ]
@@ -285,7 +328,9 @@ fn verdict(epoch: Epoch, config: &Config) -> Vec<Rule> {
     vec![
         Rule::new(&chain).with(build::vmap(&[PRIORITY], &Named::Deny.name(epoch))),
         Rule::new(&chain).with(build::vmap(&[PRIORITY], &Named::Allow.name(epoch))),
-        Rule::new(&chain).with(build::counter()).with(build::verdict(Verdict::Drop)),
+        Rule::new(&chain)
+            .with(build::counter())
+            .with(build::verdict(Verdict::Drop)),
         Rule::new(&deny_log).with(mark),
         Rule::new(&deny_log)
             .with(build::log_group(config.deny_group, SNAPLEN, None))

@@ -49,10 +49,17 @@ impl StackNumber {
         let rules = [
             Rule::new(&chain).with(build::verdict(Verdict::Jump(epoch.name(class_of)))),
             Rule::new(&chain)
-                .with(build::meta_set_map(MetaKey::Priority, &[PRIORITY], &set.name))
+                .with(build::meta_set_map(
+                    MetaKey::Priority,
+                    &[PRIORITY],
+                    &set.name,
+                ))
                 .with(judge()),
             Rule::new(&chain)
-                .with(build::meta_set(MetaKey::Priority, &layout::row(stack.default_row)))
+                .with(build::meta_set(
+                    MetaKey::Priority,
+                    &layout::row(stack.default_row),
+                ))
                 .with(judge()),
         ];
         let elements = elements(&stack.rows);
@@ -77,7 +84,9 @@ impl StackNumber {
 }
 
 pub(crate) fn elements(rows: &BTreeMap<ClassId, RowId>) -> Vec<Element> {
-    rows.iter().map(|(class, row)| element(*class, *row)).collect()
+    rows.iter()
+        .map(|(class, row)| element(*class, *row))
+        .collect()
 }
 
 pub(crate) fn element(class: ClassId, row: RowId) -> Element {

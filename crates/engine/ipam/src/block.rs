@@ -48,7 +48,9 @@ pub(crate) fn ordinal(cidr: &IpNet, address: IpAddr) -> u32 {
 /// Every block of a pool, in order. Bounded: at most 65,536 are offered.
 pub(crate) fn all(pool: &IpPool) -> impl Iterator<Item = IpNet> {
     let length = block_length(pool);
-    let count = 1u32.checked_shl(u32::from(length - pool.cidr.prefix_len())).unwrap_or(LARGEST);
+    let count = 1u32
+        .checked_shl(u32::from(length - pool.cidr.prefix_len()))
+        .unwrap_or(LARGEST);
     let step = u32::from(pool.cidr.max_prefix_len() - length);
     let pool = pool.cidr;
     (0..count.min(LARGEST)).filter_map(move |index| {
@@ -64,12 +66,17 @@ pub(crate) fn all(pool: &IpPool) -> impl Iterator<Item = IpNet> {
 
 /// The block of a pool that an address belongs to.
 pub(crate) fn containing(pool: &IpPool, address: IpAddr) -> IpNet {
-    IpNet::new(address, block_length(pool)).unwrap_or(pool.cidr).trunc()
+    IpNet::new(address, block_length(pool))
+        .unwrap_or(pool.cidr)
+        .trunc()
 }
 
 pub(crate) fn empty(cidr: IpNet, node: &str) -> IpamBlock {
     IpamBlock {
-        metadata: Metadata { name: block_name(&cidr).into(), ..Metadata::default() },
+        metadata: Metadata {
+            name: block_name(&cidr).into(),
+            ..Metadata::default()
+        },
         cidr,
         node: Some(node.into()),
         allocations: BTreeMap::new(),
@@ -78,5 +85,6 @@ pub(crate) fn empty(cidr: IpNet, node: &str) -> IpamBlock {
 
 /// A block is never larger than its pool.
 fn block_length(pool: &IpPool) -> u8 {
-    pool.block_size.clamp(pool.cidr.prefix_len(), pool.cidr.max_prefix_len())
+    pool.block_size
+        .clamp(pool.cidr.prefix_len(), pool.cidr.max_prefix_len())
 }

@@ -92,7 +92,10 @@ pub enum AssignError {
 /// [`AssignError::NoPool`] and [`AssignError::Exhausted`].
 pub fn assign(snapshot: &Snapshot, request: &Request<'_>) -> Result<Plan, AssignError> {
     if let Some(address) = held(snapshot, request) {
-        return Ok(Plan { address, write: None });
+        return Ok(Plan {
+            address,
+            write: None,
+        });
     }
     let pools: Vec<&IpPool> = snapshot
         .pools
@@ -121,13 +124,26 @@ pub fn assign(snapshot: &Snapshot, request: &Request<'_>) -> Result<Plan, Assign
 /// [`AssignError::Taken`] if another handle holds it.
 pub fn claim(snapshot: &Snapshot, claim: &Claim<'_>) -> Result<Plan, AssignError> {
     let address = claim.address;
-    let Some(pool) = snapshot.pools.iter().find(|pool| pool.cidr.contains(&address)) else {
-        return Ok(Plan { address, write: None });
+    let Some(pool) = snapshot
+        .pools
+        .iter()
+        .find(|pool| pool.cidr.contains(&address))
+    else {
+        return Ok(Plan {
+            address,
+            write: None,
+        });
     };
-    let write = match snapshot.blocks.iter().find(|block| block.cidr.contains(&address)) {
+    let write = match snapshot
+        .blocks
+        .iter()
+        .find(|block| block.cidr.contains(&address))
+    {
         None => {
             let mut block = block::empty(block::containing(pool, address), claim.node);
-            block.allocations.insert(block::ordinal(&block.cidr, address), claim.handle.into());
+            block
+                .allocations
+                .insert(block::ordinal(&block.cidr, address), claim.handle.into());
             Some(Write::Create(block))
         }
         Some(block) => {
@@ -135,7 +151,10 @@ pub fn claim(snapshot: &Snapshot, claim: &Claim<'_>) -> Result<Plan, AssignError
             match block.allocations.get(&ordinal) {
                 Some(holder) if **holder == *claim.handle => None,
                 Some(holder) => {
-                    return Err(AssignError::Taken { address, holder: holder.clone() });
+                    return Err(AssignError::Taken {
+                        address,
+                        holder: holder.clone(),
+                    });
                 }
                 None => {
                     let mut block = block.clone();
@@ -173,7 +192,10 @@ pub fn release(snapshot: &Snapshot, handle: &str) -> Vec<(Vec<IpAddr>, Write)> {
 fn held(snapshot: &Snapshot, request: &Request<'_>) -> Option<IpAddr> {
     let of_family = |block: &&IpamBlock| family_of(&block.cidr) == request.family;
     snapshot.blocks.iter().filter(of_family).find_map(|block| {
-        let (ordinal, _) = block.allocations.iter().find(|(_, h)| ***h == *request.handle)?;
+        let (ordinal, _) = block
+            .allocations
+            .iter()
+            .find(|(_, h)| ***h == *request.handle)?;
         Some(block::address(&block.cidr, *ordinal))
     })
 }
@@ -194,11 +216,7 @@ fn blocks_of<'a>(
     snapshot.blocks.iter().filter(in_pools)
 }
 
-fn take_free(
-    block: &IpamBlock,
-    request: &Request<'_>,
-    resting: &BTreeSet<IpAddr>,
-) -> Option<Plan> {
+fn take_free(block: &IpamBlock, request: &Request<'_>, resting: &BTreeSet<IpAddr>) -> Option<Plan> {
     let free = |ordinal: &u32| {
         !block.allocations.contains_key(ordinal)
             && !resting.contains(&block::address(&block.cidr, *ordinal))
@@ -207,7 +225,10 @@ fn take_free(
     let mut taken = block.clone();
     taken.allocations.insert(ordinal, request.handle.into());
     let address = block::address(&block.cidr, ordinal);
-    Some(Plan { address, write: Some(Write::Replace(taken)) })
+    Some(Plan {
+        address,
+        write: Some(Write::Replace(taken)),
+    })
 }
 
 fn new_block(snapshot: &Snapshot, request: &Request<'_>, pools: &[&IpPool]) -> Option<Plan> {
@@ -218,7 +239,10 @@ fn new_block(snapshot: &Snapshot, request: &Request<'_>, pools: &[&IpPool]) -> O
         let mut block = block::empty(cidr, request.node);
         block.allocations.insert(0, request.handle.into());
         let address = block::address(&cidr, 0);
-        Some(Plan { address, write: Some(Write::Create(block)) })
+        Some(Plan {
+            address,
+            write: Some(Write::Create(block)),
+        })
     })
 }
 
@@ -236,7 +260,10 @@ fn family_of(cidr: &IpNet) -> Family {
 #[must_use]
 pub fn pool(name: &str, cidr: &str, block_size: u8) -> IpPool {
     IpPool {
-        metadata: Metadata { name: name.into(), ..Metadata::default() },
+        metadata: Metadata {
+            name: name.into(),
+            ..Metadata::default()
+        },
         cidr: cidr.parse().expect("the caller gives a CIDR"),
         block_size,
         disabled: false,
@@ -253,7 +280,11 @@ impl fmt::Display for AssignError {
         match self {
             Self::NoPool(of) => write!(f, "no enabled IPPool for {}", family(of)),
             Self::Exhausted(of) => {
-                write!(f, "every {} address of the pools is taken; add an IPPool", family(of))
+                write!(
+                    f,
+                    "every {} address of the pools is taken; add an IPPool",
+                    family(of)
+                )
             }
             Self::Taken { address, holder } => write!(f, "{address} is held by {holder}"),
         }
@@ -268,7 +299,10 @@ mod tests {
 
     fn snapshot() -> Snapshot {
         Snapshot {
-            pools: vec![pool("four", "10.0.0.0/29", 30), pool("six", "fd00::/120", 122)],
+            pools: vec![
+                pool("four", "10.0.0.0/29", 30),
+                pool("six", "fd00::/120", 122),
+            ],
             blocks: vec![],
         }
     }
@@ -286,7 +320,12 @@ mod tests {
 
     fn ask(snapshot: &mut Snapshot, node: &str, handle: &str) -> Result<String, AssignError> {
         let none = BTreeSet::new();
-        let request = Request { node, handle, family: Family::Ipv4, resting: &none };
+        let request = Request {
+            node,
+            handle,
+            family: Family::Ipv4,
+            resting: &none,
+        };
         let plan = assign(snapshot, &request)?;
         apply(snapshot, plan.write);
         Ok(plan.address.to_string())
@@ -303,7 +342,10 @@ mod tests {
         for (handle, address) in [("h5", "10.0.0.5"), ("h6", "10.0.0.6"), ("h7", "10.0.0.7")] {
             assert_eq!(ask(&mut world, "a", handle).unwrap(), address);
         }
-        assert_eq!(ask(&mut world, "a", "h8"), Err(AssignError::Exhausted(Family::Ipv4)));
+        assert_eq!(
+            ask(&mut world, "a", "h8"),
+            Err(AssignError::Exhausted(Family::Ipv4))
+        );
     }
 
     #[test]
@@ -321,7 +363,12 @@ mod tests {
         let resting = BTreeSet::from(["10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap()]);
         let mut got = Vec::new();
         for handle in ["h1", "h2", "h3"] {
-            let request = Request { node: "a", handle, family: Family::Ipv4, resting: &resting };
+            let request = Request {
+                node: "a",
+                handle,
+                family: Family::Ipv4,
+                resting: &resting,
+            };
             let plan = assign(&world, &request).unwrap();
             apply(&mut world, plan.write);
             got.push(plan.address.to_string());
@@ -346,26 +393,76 @@ mod tests {
     fn a_claimed_address_has_one_holder() {
         let mut world = snapshot();
         let address = "10.0.0.6".parse().unwrap();
-        let plan = claim(&world, &Claim { node: "a", handle: "h0", address }).unwrap();
+        let plan = claim(
+            &world,
+            &Claim {
+                node: "a",
+                handle: "h0",
+                address,
+            },
+        )
+        .unwrap();
         apply(&mut world, plan.write);
         assert_eq!(world.blocks[0].cidr.to_string(), "10.0.0.4/30");
-        let again = claim(&world, &Claim { node: "a", handle: "h0", address }).unwrap();
+        let again = claim(
+            &world,
+            &Claim {
+                node: "a",
+                handle: "h0",
+                address,
+            },
+        )
+        .unwrap();
         assert_eq!(again.write, None);
-        let other = claim(&world, &Claim { node: "b", handle: "h1", address });
-        assert_eq!(other, Err(AssignError::Taken { address, holder: "h0".into() }));
+        let other = claim(
+            &world,
+            &Claim {
+                node: "b",
+                handle: "h1",
+                address,
+            },
+        );
+        assert_eq!(
+            other,
+            Err(AssignError::Taken {
+                address,
+                holder: "h0".into()
+            })
+        );
         let outside = "192.0.2.1".parse().unwrap();
-        let plan = claim(&world, &Claim { node: "a", handle: "h2", address: outside }).unwrap();
-        assert_eq!(plan, Plan { address: outside, write: None });
+        let plan = claim(
+            &world,
+            &Claim {
+                node: "a",
+                handle: "h2",
+                address: outside,
+            },
+        )
+        .unwrap();
+        assert_eq!(
+            plan,
+            Plan {
+                address: outside,
+                write: None
+            }
+        );
     }
 
     #[test]
     fn both_families_use_the_same_code() {
         let world = snapshot();
         let none = BTreeSet::new();
-        let request = Request { node: "a", handle: "h", family: Family::Ipv6, resting: &none };
+        let request = Request {
+            node: "a",
+            handle: "h",
+            family: Family::Ipv6,
+            resting: &none,
+        };
         let plan = assign(&world, &request).unwrap();
         assert_eq!(plan.address.to_string(), "fd00::");
-        let Some(Write::Create(block)) = plan.write else { panic!("a new block") };
+        let Some(Write::Create(block)) = plan.write else {
+            panic!("a new block")
+        };
         assert_eq!(block.cidr.to_string(), "fd00::/122");
         assert_eq!(&*block.metadata.name, "fd00---122");
     }

@@ -266,8 +266,11 @@ mod tests {
         for (i, text) in texts.iter().enumerate() {
             for (j, scope) in [None, Some("n1"), Some("n2")].into_iter().enumerate() {
                 for (k, namespace) in [None, Some("t == 'p'"), Some("all()")].iter().enumerate() {
-                    let mut test = OwnerTest::default();
-                    test.scope = scope.map(|n| names.acquire(n));
+                    let scope = scope.map(|n| names.acquire(n));
+                    let mut test = OwnerTest {
+                        scope,
+                        ..OwnerTest::default()
+                    };
                     test.select(&Selector::parse(text).unwrap(), &mut names);
                     if let Some(text) = namespace {
                         test.select_namespace(&Selector::parse(text).unwrap(), &mut names);

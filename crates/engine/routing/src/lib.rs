@@ -48,12 +48,18 @@ impl Topology {
             } else {
                 RouteTarget::Gateway(self.address_of(owner, block.addr())?)
             };
-            Some(Route { destination: *block, target })
+            Some(Route {
+                destination: *block,
+                target,
+            })
         });
         let strays = self.strays.iter().filter(|(_, owner)| ***owner != *node);
         let strays = strays.filter_map(|(address, owner)| {
             let target = RouteTarget::Gateway(self.address_of(owner, *address)?);
-            Some(Route { destination: IpNet::from(*address), target })
+            Some(Route {
+                destination: IpNet::from(*address),
+                target,
+            })
         });
         let local = local.into_iter().flat_map(|attachment| {
             attachment.addresses.iter().map(|address| Route {
@@ -70,7 +76,10 @@ impl Topology {
 
     fn address_of(&self, node: &str, family: IpAddr) -> Option<IpAddr> {
         let addresses = self.nodes.get(node)?;
-        addresses.iter().copied().find(|address| address.is_ipv4() == family.is_ipv4())
+        addresses
+            .iter()
+            .copied()
+            .find(|address| address.is_ipv4() == family.is_ipv4())
     }
 }
 
@@ -120,7 +129,10 @@ mod tests {
         ];
         assert_eq!(got.len(), want.len(), "{got:?}");
         for line in want {
-            assert!(got.iter().any(|g| g == line), "{line} is missing from {got:?}");
+            assert!(
+                got.iter().any(|g| g == line),
+                "{line} is missing from {got:?}"
+            );
         }
     }
 

@@ -88,7 +88,11 @@ impl Verdict {
     /// The verdict of a packet that both sides judge.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
-        if self == Self::Allow { other } else { Self::Deny }
+        if self == Self::Allow {
+            other
+        } else {
+            Self::Deny
+        }
     }
 }
 

@@ -75,7 +75,10 @@ impl Row {
     /// The row that answers everything alike.
     #[must_use]
     pub fn constant(outcome: OutcomeId) -> Self {
-        Self { cuts: Vec::new(), cells: Cells::constant(outcome) }
+        Self {
+            cuts: Vec::new(),
+            cells: Cells::constant(outcome),
+        }
     }
 
     #[must_use]
@@ -113,7 +116,10 @@ impl Cells {
     pub fn outcome(&self, service: &ServiceMatch) -> OutcomeId {
         let ServiceMatch { protocol, port, .. } = *service;
         let by_port = || {
-            let exact = self.exact.iter().find(|(p, number, _)| (*p, *number) == (protocol, port));
+            let exact = self
+                .exact
+                .iter()
+                .find(|(p, number, _)| (*p, *number) == (protocol, port));
             exact.map(|(.., outcome)| *outcome).or_else(|| {
                 let range = self.ranges.iter().find(|(p, range, _)| {
                     *p == protocol && (range.first..=range.last).contains(&port)
@@ -123,9 +129,15 @@ impl Cells {
         };
         let by_icmp = || {
             let [kind, code] = port.to_be_bytes();
-            let of_kind = || self.icmp.iter().filter(|(p, k, ..)| (*p, *k) == (protocol, kind));
+            let of_kind = || {
+                self.icmp
+                    .iter()
+                    .filter(|(p, k, ..)| (*p, *k) == (protocol, kind))
+            };
             let exact = of_kind().find(|(_, _, c, _)| *c == Some(code));
-            exact.or_else(|| of_kind().find(|(_, _, c, _)| c.is_none())).map(|cell| cell.3)
+            exact
+                .or_else(|| of_kind().find(|(_, _, c, _)| c.is_none()))
+                .map(|cell| cell.3)
         };
         let found = match protocol {
             Protocol::ICMP | Protocol::ICMPV6 => by_icmp(),
@@ -133,7 +145,12 @@ impl Cells {
             _ => None,
         };
         found
-            .or_else(|| self.protocols.iter().find(|(p, _)| *p == protocol).map(|(_, o)| *o))
+            .or_else(|| {
+                self.protocols
+                    .iter()
+                    .find(|(p, _)| *p == protocol)
+                    .map(|(_, o)| *o)
+            })
             .unwrap_or(self.default)
     }
 

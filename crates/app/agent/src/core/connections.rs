@@ -50,7 +50,11 @@ impl Walker {
         let thread = std::thread::Builder::new().name("walker".into());
         let started = thread.spawn(move || walk(conntrack, marks, &asked, &sender));
         started.context("starting the walker")?;
-        Ok(Self { requests, chunks, own: BTreeSet::new() })
+        Ok(Self {
+            requests,
+            chunks,
+            own: BTreeSet::new(),
+        })
     }
 }
 
@@ -105,21 +109,34 @@ impl Core {
             if self.walker.own.contains(&entry.original.source) {
                 continue;
             }
-            let Some(verdict) = self.verdict(entry, &local) else { continue };
+            let Some(verdict) = self.verdict(entry, &local) else {
+                continue;
+            };
             let is_ended = entry.mark & ended != 0;
             let value = match verdict {
                 Verdict::Deny if !is_ended => ended,
                 Verdict::Allow if is_ended => decided,
                 _ => continue,
             };
-            changes.push(MarkChange { key: entry.key(), value, mask: ended | decided });
+            changes.push(MarkChange {
+                key: entry.key(),
+                value,
+                mask: ended | decided,
+            });
         }
         if !changes.is_empty() {
-            let failed = self.conntrack.set_marks(&changes)?.into_iter().filter_map(Result::err);
+            let failed = self
+                .conntrack
+                .set_marks(&changes)?
+                .into_iter()
+                .filter_map(Result::err);
             for error in failed {
                 tracing::error!(%error, "cannot mark a connection");
             }
-            tracing::info!(connections = changes.len(), "connections judged anew changed");
+            tracing::info!(
+                connections = changes.len(),
+                "connections judged anew changed"
+            );
         }
         Ok(())
     }
@@ -148,25 +165,41 @@ impl Core {
         let destination = entry.reply.source;
         let service = service(entry);
         let judge = |near: &Option<LocalAddress>, stack: fn(&LocalAddress) -> StackId, far| {
-            let outcome = near.as_ref().and_then(|n| self.compiler.judge(stack(n), far, &service));
+            let outcome = near
+                .as_ref()
+                .and_then(|n| self.compiler.judge(stack(n), far, &service));
             outcome.map_or(Verdict::Deny, |outcome| outcome.verdict)
         };
-        let egress = local.get(&source).map(|near| judge(near, |n| n.egress, destination));
-        let ingress = local.get(&destination).map(|near| judge(near, |n| n.ingress, source));
+        let egress = local
+            .get(&source)
+            .map(|near| judge(near, |n| n.egress, destination));
+        let ingress = local
+            .get(&destination)
+            .map(|near| judge(near, |n| n.ingress, source));
         match (egress, ingress) {
             (None, None) => None,
-            (one, other) => {
-                Some(one.unwrap_or(Verdict::Allow).and(other.unwrap_or(Verdict::Allow)))
-            }
+            (one, other) => Some(
+                one.unwrap_or(Verdict::Allow)
+                    .and(other.unwrap_or(Verdict::Allow)),
+            ),
         }
     }
 }
 
 fn service(entry: &Entry) -> ServiceMatch {
     let (source_port, port) = match (entry.original.layer4, entry.reply.layer4) {
-        (Layer4::Ports { source, .. }, Layer4::Ports { source: serving, .. }) => (source, serving),
+        (
+            Layer4::Ports { source, .. },
+            Layer4::Ports {
+                source: serving, ..
+            },
+        ) => (source, serving),
         (Layer4::Icmp { kind, code, .. }, _) => (0, u16::from_be_bytes([kind, code])),
         _ => (0, 0),
     };
-    ServiceMatch { protocol: Protocol(entry.original.protocol), source_port, port }
+    ServiceMatch {
+        protocol: Protocol(entry.original.protocol),
+        source_port,
+        port,
+    }
 }

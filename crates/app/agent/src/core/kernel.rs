@@ -76,7 +76,8 @@ impl Core {
         self.count_before_removal();
         let found = self.dump()?;
         let transaction = self.compiler.install(found.as_ref());
-        self.commit(&transaction).context("installing the program")?;
+        self.commit(&transaction)
+            .context("installing the program")?;
         self.in_force = true;
         self.counted.restart();
         ocicat_kernel::grace::wait();
@@ -101,7 +102,10 @@ impl Core {
         self.count_before_removal();
         ocicat_kernel::grace::wait();
         let ops = self.compiler.collect();
-        let transaction = Transaction { table: TableId::inet(TABLE), ops };
+        let transaction = Transaction {
+            table: TableId::inet(TABLE),
+            ops,
+        };
         if let Err(error) = self.commit(&transaction) {
             tracing::error!("cannot remove what is out of use; installing anew: {error}");
             if let Err(error) = self.install() {
@@ -123,7 +127,10 @@ impl Core {
         };
         if !differences.is_empty() {
             for difference in differences.iter().take(10) {
-                tracing::error!(difference, "the kernel's table was changed by somebody else");
+                tracing::error!(
+                    difference,
+                    "the kernel's table was changed by somebody else"
+                );
             }
             if let Err(error) = self.install() {
                 self.failure = Some(format!("{error:#}"));
@@ -160,12 +167,17 @@ impl Core {
     fn base_chains_stand(&mut self) -> bool {
         let table = TableId::inet(TABLE);
         let ours = self.nft.chains().map(|chains| {
-            chains.iter().filter(|(of, chain)| *of == table && chain.base.is_some()).count()
+            chains
+                .iter()
+                .filter(|(of, chain)| *of == table && chain.base.is_some())
+                .count()
         });
         ours.is_ok_and(|count| count == ocicat_compile::BASE_CHAINS)
     }
 
     pub(super) fn dump(&mut self) -> anyhow::Result<Option<Ruleset>> {
-        self.nft.dump_table(&TableId::inet(TABLE)).context("reading the table back")
+        self.nft
+            .dump_table(&TableId::inet(TABLE))
+            .context("reading the table back")
     }
 }

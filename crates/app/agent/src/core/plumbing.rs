@@ -36,11 +36,19 @@ impl Core {
                 }
             }
         }
-        let attachments: Vec<_> = plumbed.iter().map(|(record, _)| attachment(record)).collect();
-        let attachments: Vec<_> = attachments.into_iter().map(|(id, a)| (id, Some(a))).collect();
+        let attachments: Vec<_> = plumbed
+            .iter()
+            .map(|(record, _)| attachment(record))
+            .collect();
+        let attachments: Vec<_> = attachments
+            .into_iter()
+            .map(|(id, a)| (id, Some(a)))
+            .collect();
         self.bring_into_force(&attachments);
         for (record, reply) in plumbed {
-            let result = self.switch_on(&record).map_err(|error| format!("{error:#}"));
+            let result = self
+                .switch_on(&record)
+                .map_err(|error| format!("{error:#}"));
             let _ = reply.send(result);
         }
     }
@@ -53,8 +61,10 @@ impl Core {
             let known = self.records.get(&record.interface);
             known.is_none_or(|known| known.addresses != record.addresses)
         };
-        let addresses: Vec<_> =
-            records.filter(is_new).flat_map(|record| record.addresses.iter().copied()).collect();
+        let addresses: Vec<_> = records
+            .filter(is_new)
+            .flat_map(|record| record.addresses.iter().copied())
+            .collect();
         self.conntrack.delete_addresses(&addresses)?;
         Ok(())
     }
@@ -64,7 +74,11 @@ impl Core {
         if let Some(known) = self.records.get(&record.interface)
             && known.workload != record.workload
         {
-            bail!("container {} is attached as {:?}", record.container_id, known.workload);
+            bail!(
+                "container {} is attached as {:?}",
+                record.container_id,
+                known.workload
+            );
         }
         self.host.attach(&plumbing(&record))?;
         self.records.put(record.clone())?;
@@ -82,9 +96,15 @@ impl Core {
         }
         let (id, _) = attachment(record);
         let judged = self.compiler.endpoints().find(|(other, ..)| **other == id);
-        let judged = judged.and_then(|(_, _, policy)| policy).context("no policy calculated")?;
+        let judged = judged
+            .and_then(|(_, _, policy)| policy)
+            .context("no policy calculated")?;
         for address in &record.addresses {
-            if !judged.addresses.iter().any(|local| local.address == *address) {
+            if !judged
+                .addresses
+                .iter()
+                .any(|local| local.address == *address)
+            {
                 bail!("no policy calculated for {address}");
             }
         }
@@ -98,7 +118,9 @@ impl Core {
         if requests.is_empty() {
             return;
         }
-        let errors = self.host.detach_all(requests.iter().map(|(name, _)| name.as_str()));
+        let errors = self
+            .host
+            .detach_all(requests.iter().map(|(name, _)| name.as_str()));
         let failed = |name: &str| {
             let about = |error: &&ocicat_kernel::Error| error.to_string().contains(name);
             errors.iter().find(about).map(ToString::to_string)
@@ -122,7 +144,11 @@ impl Core {
             let key = record.workload.key();
             addresses.extend(&record.addresses);
             // The same workload may be attached again already, by another container.
-            if self.records.all().all(|other| other.workload != record.workload) {
+            if self
+                .records
+                .all()
+                .all(|other| other.workload != record.workload)
+            {
                 self.engine.clear_addresses(&key);
                 self.engine.set_local(&key, ocicat_policy::Place::ByNode);
                 changes.push((endpoint_id(&key), None));
@@ -131,7 +157,10 @@ impl Core {
         if !changes.is_empty() {
             self.bring_into_force(&changes);
         }
-        let ended = self.conntrack.delete_addresses(&addresses).map_err(|e| e.to_string());
+        let ended = self
+            .conntrack
+            .delete_addresses(&addresses)
+            .map_err(|e| e.to_string());
         for (record, reply) in detached {
             let _ = reply.send(ended.clone().map(|_| record));
         }

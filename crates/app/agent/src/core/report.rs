@@ -80,7 +80,10 @@ impl Counted {
 
     fn note(&mut self, id: OutcomeId, outcome: &Arc<Outcome>, packets: u64) {
         let seen = self.seen.insert(id, packets).unwrap_or(0);
-        let total = self.total.entry(id).or_insert_with(|| (Arc::clone(outcome), 0));
+        let total = self
+            .total
+            .entry(id)
+            .or_insert_with(|| (Arc::clone(outcome), 0));
         total.1 += packets.saturating_sub(seen);
     }
 }
@@ -131,13 +134,19 @@ impl Core {
     /// The addresses that no element of the class map names by themselves.
     pub(super) fn unknown(&self, addresses: Vec<IpAddr>) -> Vec<IpAddr> {
         let known = |address: &IpAddr| self.compiler.knows(&IpNet::from(*address));
-        addresses.into_iter().filter(|address| !self.in_force || !known(address)).collect()
+        addresses
+            .into_iter()
+            .filter(|address| !self.in_force || !known(address))
+            .collect()
     }
 
     /// Keeps the report, and logs what is wrong with the policy if it is new and was not seen in
     /// decoding already.
     pub(super) fn note_fare(&mut self, fare: ocicat_policy::PolicyReport) {
-        let known = self.fares.get(&fare.key).map_or(&[][..], |known| &known.problems);
+        let known = self
+            .fares
+            .get(&fare.key)
+            .map_or(&[][..], |known| &known.problems);
         let decoded = self.problems.get(&fare.key).map_or(&[][..], Vec::as_slice);
         let is_new = |problem: &&Problem| !known.contains(problem) && !decoded.contains(problem);
         for problem in fare.problems.iter().filter(is_new) {
@@ -158,12 +167,15 @@ impl Core {
                 continue;
             }
             let resource_version = self.versions.get(key).cloned().unwrap_or_default();
-            policies.insert(key.clone(), PolicyReport {
-                tier: Arc::clone(&fare.policy.tier),
-                resource_version,
-                endpoints: fare.endpoints,
-                problems,
-            });
+            policies.insert(
+                key.clone(),
+                PolicyReport {
+                    tier: Arc::clone(&fare.policy.tier),
+                    resource_version,
+                    endpoints: fare.endpoints,
+                    problems,
+                },
+            );
         }
         for (key, problems) in &self.problems {
             policies.entry(key.clone()).or_insert_with(|| PolicyReport {
@@ -174,7 +186,11 @@ impl Core {
             });
         }
         let ready = self.in_force && self.failure.is_none();
-        let report = Report { policies, revision: self.revision, ready };
+        let report = Report {
+            policies,
+            revision: self.revision,
+            ready,
+        };
         self.reports.send_if_modified(|known| {
             let changed = *known != report;
             *known = report;
@@ -238,9 +254,15 @@ impl Core {
                 }
             };
             for (key, counter) in counters {
-                let ElementKey::Exact(key) = key else { continue };
-                let [NftValue::ClassId(number)] = key.0[..] else { continue };
-                let Some(id) = ocicat_compile::outcome_of(number) else { continue };
+                let ElementKey::Exact(key) = key else {
+                    continue;
+                };
+                let [NftValue::ClassId(number)] = key.0[..] else {
+                    continue;
+                };
+                let Some(id) = ocicat_compile::outcome_of(number) else {
+                    continue;
+                };
                 if let Some(outcome) = self.compiler.outcome(id) {
                     self.counted.note(id, outcome, counter.packets);
                 }
@@ -259,8 +281,16 @@ pub(super) fn log_problem(object: &ObjectKey, problem: &Problem) {
 }
 
 fn text_of(problem: &Problem) -> FieldProblem {
-    let Problem { severity, field, message } = problem.clone();
-    FieldProblem { severity, field, message }
+    let Problem {
+        severity,
+        field,
+        message,
+    } = problem.clone();
+    FieldProblem {
+        severity,
+        field,
+        message,
+    }
 }
 
 fn decider_text(decider: &Decider) -> String {

@@ -51,7 +51,9 @@ impl Core {
             Kind::IpamBlock => {
                 let name = &*key.name;
                 let before = self.topology.blocks.len();
-                self.topology.blocks.retain(|cidr, _| ocicat_ipam::block_name(cidr) != name);
+                self.topology
+                    .blocks
+                    .retain(|cidr, _| ocicat_ipam::block_name(cidr) != name);
                 self.routes_changed |= before != self.topology.blocks.len();
             }
             Kind::Pod | Kind::WorkloadEndpoint => {
@@ -79,7 +81,9 @@ impl Core {
 
     /// Reads our routes back first: for the start, and for those that others have changed.
     pub(super) fn resync_routes(&mut self) -> anyhow::Result<()> {
-        let found = self.rtnl.routes(&rtnl::RouteFilter::by_protocol(PROTOCOL))?;
+        let found = self
+            .rtnl
+            .routes(&rtnl::RouteFilter::by_protocol(PROTOCOL))?;
         self.routes = found.iter().filter_map(known_target).collect();
         self.write_routes()
     }
@@ -87,8 +91,13 @@ impl Core {
     fn write_routes(&mut self) -> anyhow::Result<()> {
         // Routes to local workloads come and go with their links.
         let desired = self.topology.routes(&self.config.node, []);
-        let gone = self.routes.difference(&desired).map(|route| request(route).remove());
-        let come = desired.difference(&self.routes).map(|route| request(route).replace());
+        let gone = self
+            .routes
+            .difference(&desired)
+            .map(|route| request(route).remove());
+        let come = desired
+            .difference(&self.routes)
+            .map(|route| request(route).replace());
         let requests: Vec<_> = gone.chain(come).collect();
         for outcome in self.rtnl.apply_each(&requests)? {
             if let Err(error) = outcome {
@@ -100,15 +109,9 @@ impl Core {
         Ok(())
     }
 
-    fn note_stray(
-        &mut self,
-        key: &ObjectKey,
-        node: Option<&Arc<str>>,
-        addresses: &[IpAddr],
-    ) {
-        let is_stray = |address: &IpAddr| {
-            node.is_some_and(|node| self.topology.is_stray(*address, node))
-        };
+    fn note_stray(&mut self, key: &ObjectKey, node: Option<&Arc<str>>, addresses: &[IpAddr]) {
+        let is_stray =
+            |address: &IpAddr| node.is_some_and(|node| self.topology.is_stray(*address, node));
         let strays: Vec<_> = addresses.iter().copied().filter(is_stray).collect();
         if self.stray_owners.get(key).map_or(&[][..], Vec::as_slice) == strays {
             return;
@@ -130,7 +133,9 @@ impl Core {
             .filter(|(address, node)| !self.topology.is_stray(**address, node))
             .map(|(address, _)| *address)
             .collect();
-        self.topology.strays.retain(|address, _| !settled.contains(address));
+        self.topology
+            .strays
+            .retain(|address, _| !settled.contains(address));
     }
 }
 
@@ -151,5 +156,8 @@ fn known_target(route: &rtnl::Route) -> Option<Route> {
         (rtnl::RouteKind::Unicast, Some(gateway)) => RouteTarget::Gateway(gateway),
         _ => return None,
     };
-    Some(Route { destination: route.destination, target })
+    Some(Route {
+        destination: route.destination,
+        target,
+    })
 }

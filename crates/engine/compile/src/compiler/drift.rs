@@ -46,9 +46,13 @@ impl Compiler {
                 (Some(_), None) => out.push(format!("map {name} is missing")),
                 (None, _) => out.push(format!("map {name} is not ours")),
                 (Some(one), Some(other)) => {
-                    let missing = one.difference(other).map(|e| format!("{name}: {e} is missing"));
+                    let missing = one
+                        .difference(other)
+                        .map(|e| format!("{name}: {e} is missing"));
                     out.extend(missing.take(NAMED));
-                    let extra = other.difference(one).map(|e| format!("{name}: {e} is not ours"));
+                    let extra = other
+                        .difference(one)
+                        .map(|e| format!("{name}: {e} is not ours"));
                     out.extend(extra.take(NAMED));
                 }
             }
@@ -66,7 +70,11 @@ fn desired(ops: Vec<Op>) -> Parts {
                 parts.chains.entry(chain.name).or_default();
             }
             Op::AddRule(rule) => {
-                parts.chains.entry(rule.chain.clone()).or_default().push(without_counters(rule));
+                parts
+                    .chains
+                    .entry(rule.chain.clone())
+                    .or_default()
+                    .push(without_counters(rule));
             }
             Op::AddSet(set) => {
                 parts.sets.entry(set.name).or_default();
@@ -85,12 +93,18 @@ fn actual(found: &Ruleset, epoch: Epoch) -> Parts {
     let other = |name: &str| Epoch::of_name(name) == Some(epoch.other());
     let mut parts = Parts::default();
     for (name, installed) in found.chains.iter().filter(|(name, _)| !other(name)) {
-        let rules = installed.rules.iter().map(|rule| without_counters(rule.rule.clone()));
+        let rules = installed
+            .rules
+            .iter()
+            .map(|rule| without_counters(rule.rule.clone()));
         parts.chains.insert(name.clone(), rules.collect());
     }
     for (name, installed) in found.sets.iter().filter(|(name, _)| !other(name)) {
         let elements = installed.elements.iter().cloned();
-        let elements = elements.map(|element| Element { counter: None, ..element });
+        let elements = elements.map(|element| Element {
+            counter: None,
+            ..element
+        });
         parts.sets.insert(name.clone(), elements.collect());
     }
     parts

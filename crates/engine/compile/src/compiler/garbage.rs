@@ -55,7 +55,10 @@ impl Compiler {
         for (number, class, row) in garbage.classes {
             if !garbage.stacks.contains(&number) {
                 let elements = vec![stack::element(class, row)];
-                ops.push(Op::DelElements { set: number.rows_id(epoch), elements });
+                ops.push(Op::DelElements {
+                    set: number.rows_id(epoch),
+                    elements,
+                });
             }
         }
         ops.extend(garbage.stacks.iter().flat_map(|number| number.drop(epoch)));
@@ -67,8 +70,17 @@ impl Compiler {
             let ranges = cells::ranges(*id, &installed.row, &installed.subrows);
             self.intervals.remove(epoch, &ranges, &mut ops);
         }
-        ops.extend(elements.into_iter().map(|(named, e)| delete(named, epoch, e)));
-        ops.extend(garbage.intervals.iter().flat_map(|n| intervals::drop_chain(epoch, *n)));
+        ops.extend(
+            elements
+                .into_iter()
+                .map(|(named, e)| delete(named, epoch, e)),
+        );
+        ops.extend(
+            garbage
+                .intervals
+                .iter()
+                .flat_map(|n| intervals::drop_chain(epoch, *n)),
+        );
         for (id, outcome) in &garbage.outcomes {
             let element = || vec![Element::new(layout::outcome(*id))];
             if outcome.verdict == FlowVerdict::Deny {

@@ -1,9 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ocicat_flow::{Decider, Direction, Verdict as FlowVerdict};
-use ocicat_node::{
-    Cells, Change, LocalAddress, NodeState, PortRange, Protocol, SourceCut,
-};
+use ocicat_node::{Cells, Change, LocalAddress, NodeState, PortRange, Protocol, SourceCut};
 
 use super::*;
 
@@ -24,7 +22,10 @@ impl Table {
                 }
                 Op::FlushChain(chain) => self.chains.get_mut(chain).expect("chain").clear(),
                 Op::DelChain(chain) => {
-                    assert!(self.chains.remove(chain).expect("chain").is_empty(), "{chain}");
+                    assert!(
+                        self.chains.remove(chain).expect("chain").is_empty(),
+                        "{chain}"
+                    );
                     let jumps = |e: &Element| {
                         matches!(&e.data, Some(ocicat_program::nft::Data::Verdict(
                             Verdict::Jump(to) | Verdict::Goto(to))) if to == chain)
@@ -33,7 +34,10 @@ impl Table {
                     assert!(used.is_none(), "{chain} is used by {:?}", used.map(|u| u.0));
                 }
                 Op::AddRule(rule) => {
-                    self.chains.get_mut(&rule.chain).expect("chain").push(rule.clone());
+                    self.chains
+                        .get_mut(&rule.chain)
+                        .expect("chain")
+                        .push(rule.clone());
                 }
                 Op::AddSet(set) => {
                     self.sets.entry(set.name.clone()).or_default();
@@ -96,8 +100,14 @@ impl World {
         let id = OutcomeId(self.id());
         let deny = self.chance.below(2) == 0;
         let outcome = Outcome {
-            verdict: if deny { FlowVerdict::Deny } else { FlowVerdict::Allow },
-            decider: Decider::EndOfTier { tier: format!("t{}", id.0).into() },
+            verdict: if deny {
+                FlowVerdict::Deny
+            } else {
+                FlowVerdict::Allow
+            },
+            decider: Decider::EndOfTier {
+                tier: format!("t{}", id.0).into(),
+            },
             passed: vec![],
             logged: vec![],
         };
@@ -113,8 +123,18 @@ impl World {
         let last = first + 1 + u16::try_from(self.chance.below(5_000)).expect("few");
         Cells {
             exact: vec![(Protocol::TCP, 1, one)],
-            ranges: vec![(Protocol::TCP, PortRange { first: first.max(2), last }, two)],
-            icmp: vec![(Protocol::ICMP, 8, None, three), (Protocol::ICMPV6, 128, Some(0), one)],
+            ranges: vec![(
+                Protocol::TCP,
+                PortRange {
+                    first: first.max(2),
+                    last,
+                },
+                two,
+            )],
+            icmp: vec![
+                (Protocol::ICMP, 8, None, three),
+                (Protocol::ICMPV6, 128, Some(0), one),
+            ],
             protocols: vec![(Protocol::UDP, two)],
             default,
         }
@@ -123,9 +143,20 @@ impl World {
     fn row(&mut self) -> RowId {
         let id = RowId(self.id());
         let cells = self.cells();
-        let source = PortRange { first: 100, last: 200 };
-        let cut = SourceCut { protocol: Protocol::UDP, source, cells: self.cells() };
-        let cuts = if self.chance.below(3) == 0 { vec![cut] } else { vec![] };
+        let source = PortRange {
+            first: 100,
+            last: 200,
+        };
+        let cut = SourceCut {
+            protocol: Protocol::UDP,
+            source,
+            cells: self.cells(),
+        };
+        let cuts = if self.chance.below(3) == 0 {
+            vec![cut]
+        } else {
+            vec![]
+        };
         self.state.rows.insert(id, Arc::new(Row { cuts, cells }));
         id
     }
@@ -142,7 +173,9 @@ impl World {
             let octet = u8::try_from(self.chance.below(4)).expect("small");
             let length = [32, 32, 24, 8][self.chance.below(4) as usize];
             let address = std::net::Ipv4Addr::new(10, octet, octet, octet);
-            let prefix = ipnet::Ipv4Net::new(address, length).expect("a length").trunc();
+            let prefix = ipnet::Ipv4Net::new(address, length)
+                .expect("a length")
+                .trunc();
             if self.chance.below(4) == 0 {
                 self.state.classes.remove(&prefix.into());
             } else {
@@ -156,18 +189,28 @@ impl World {
         match self.chance.below(4) {
             0 => {
                 let id = StackId(self.id());
-                let direction = [Direction::Ingress, Direction::Egress][self.chance.below(2) as usize];
-                let stack = Stack { direction, default_row: row, rows: BTreeMap::new() };
+                let direction =
+                    [Direction::Ingress, Direction::Egress][self.chance.below(2) as usize];
+                let stack = Stack {
+                    direction,
+                    default_row: row,
+                    rows: BTreeMap::new(),
+                };
                 self.state.stacks.insert(id, stack);
             }
             1 => {
-                if let Some(stack) = self.pick(&stacks).and_then(|s| self.state.stacks.get_mut(&s)) {
+                if let Some(stack) = self
+                    .pick(&stacks)
+                    .and_then(|s| self.state.stacks.get_mut(&s))
+                {
                     stack.default_row = row;
                 }
             }
             _ => {
                 let class = self.pick(&classes);
-                let stack = self.pick(&stacks).and_then(|s| self.state.stacks.get_mut(&s));
+                let stack = self
+                    .pick(&stacks)
+                    .and_then(|s| self.state.stacks.get_mut(&s));
                 if let (Some(class), Some(stack)) = (class, stack) {
                     stack.rows.insert(class, row);
                 }
@@ -181,8 +224,14 @@ impl World {
         let name: EndpointId = format!("pod/n/{}", self.chance.below(3)).into();
         if let (Some(ingress), Some(egress)) = (self.pick(stacks), self.pick(stacks)) {
             let address = "10.9.9.9".parse().expect("an address");
-            let addresses = vec![LocalAddress { address, ingress, egress }];
-            self.state.endpoints.insert(name, EndpointPolicy { addresses });
+            let addresses = vec![LocalAddress {
+                address,
+                ingress,
+                egress,
+            }];
+            self.state
+                .endpoints
+                .insert(name, EndpointPolicy { addresses });
         }
     }
 
@@ -193,21 +242,27 @@ impl World {
             .flat_map(|e| e.addresses.iter().flat_map(|a| [a.ingress, a.egress]))
             .collect();
         let newest = self.next;
-        self.state.stacks.retain(|id, _| used.contains(id) || id.0 + 20 > newest);
+        self.state
+            .stacks
+            .retain(|id, _| used.contains(id) || id.0 + 20 > newest);
         for stack in self.state.stacks.values_mut() {
             stack.rows.retain(|class, _| classes.contains(class));
         }
         let rows: BTreeSet<RowId> = (self.state.stacks.values())
             .flat_map(|s| s.rows.values().copied().chain([s.default_row]))
             .collect();
-        self.state.rows.retain(|id, _| rows.contains(id) || id.0 + 5 > newest);
+        self.state
+            .rows
+            .retain(|id, _| rows.contains(id) || id.0 + 5 > newest);
         let outcomes: BTreeSet<OutcomeId> = (self.state.rows.values())
             .flat_map(|row| {
                 let cuts = row.cuts.iter().flat_map(|cut| cut.cells.outcomes());
                 row.cells.outcomes().chain(cuts).collect::<Vec<_>>()
             })
             .collect();
-        self.state.outcomes.retain(|id, _| outcomes.contains(id) || id.0 + 5 > newest);
+        self.state
+            .outcomes
+            .retain(|id, _| outcomes.contains(id) || id.0 + 5 > newest);
     }
 }
 
@@ -244,7 +299,10 @@ fn difference(old: &NodeState, new: &NodeState) -> Vec<Change> {
             out.push(Change::Class(*prefix, Some(*class)));
         }
     }
-    let gone = old.classes.keys().filter(|prefix| !new.classes.contains_key(*prefix));
+    let gone = old
+        .classes
+        .keys()
+        .filter(|prefix| !new.classes.contains_key(*prefix));
     out.extend(gone.map(|prefix| Change::Class(*prefix, None)));
     for (id, policy) in &new.endpoints {
         if old.endpoints.get(id) != Some(policy) {
@@ -255,7 +313,10 @@ fn difference(old: &NodeState, new: &NodeState) -> Vec<Change> {
     out.extend(gone.map(|id| Change::StackRemoved(*id)));
     let gone = old.rows.keys().filter(|id| !new.rows.contains_key(*id));
     out.extend(gone.map(|id| Change::Row(*id, None)));
-    let gone = old.outcomes.keys().filter(|id| !new.outcomes.contains_key(*id));
+    let gone = old
+        .outcomes
+        .keys()
+        .filter(|id| !new.outcomes.contains_key(*id));
     out.extend(gone.map(|id| Change::Outcome(*id, None)));
     out
 }
@@ -266,13 +327,18 @@ fn attachments() -> Vec<(EndpointId, Option<Attachment>)> {
         mac: [2, 0, 0, 0, 0, index],
         addresses: vec!["10.9.9.9".parse().expect("an address")],
     };
-    (0..3).map(|i| (EndpointId::from(format!("pod/n/{i}")), Some(attachment(i)))).collect()
+    (0..3)
+        .map(|i| (EndpointId::from(format!("pod/n/{i}")), Some(attachment(i))))
+        .collect()
 }
 
 /// To packets that are older than a commit its new chains are empty, and let them pass.
 fn assert_no_younger_chain(ops: &[Op]) {
     let made = ops.iter().find(|op| matches!(op, Op::AddChain(_)));
-    assert!(made.is_none(), "{made:?} comes with the elements that lead to it");
+    assert!(
+        made.is_none(),
+        "{made:?} comes with the elements that lead to it"
+    );
 }
 
 /// Any sequence of updates leaves the table that installing the last state would make, and never
@@ -281,7 +347,11 @@ fn assert_no_younger_chain(ops: &[Op]) {
 fn updates_lead_where_installing_leads() {
     for seed in 0..60 {
         let chance = Chance(seed);
-        let mut world = World { chance, next: 0, state: NodeState::default() };
+        let mut world = World {
+            chance,
+            next: 0,
+            state: NodeState::default(),
+        };
         world.outcome();
         let mut compiler = Compiler::new(Config::default());
         let mut table = Table::default();
@@ -318,7 +388,12 @@ fn constant_row(outcome: u32) -> Arc<Row> {
 
 fn outcome(verdict: FlowVerdict) -> Arc<Outcome> {
     let decider = Decider::EndOfProfiles;
-    Arc::new(Outcome { verdict, decider, passed: vec![], logged: vec![] })
+    Arc::new(Outcome {
+        verdict,
+        decider,
+        passed: vec![],
+        logged: vec![],
+    })
 }
 
 /// A stack whose default row allows, with one class, and an endpoint.
@@ -336,7 +411,12 @@ fn small() -> (Compiler, Vec<Change>) {
         Change::Stack(StackId(1), Direction::Ingress, RowId(1)),
         Change::Class("0.0.0.0/0".parse().expect("a prefix"), Some(ClassId(1))),
         Change::Class("10.0.0.1/32".parse().expect("a prefix"), Some(ClassId(1))),
-        Change::Endpoint("pod/n/0".into(), Some(EndpointPolicy { addresses: vec![address] })),
+        Change::Endpoint(
+            "pod/n/0".into(),
+            Some(EndpointPolicy {
+                addresses: vec![address],
+            }),
+        ),
     ];
     let mut compiler = Compiler::new(Config::default());
     let _ = compiler.update(&changes, &attachments());
@@ -350,18 +430,33 @@ fn a_new_address_of_a_known_class_is_one_element() {
     let update = compiler.update(&[change], &[]);
     assert!(update.prepare.is_empty());
     let ops = update.apply;
-    let [Op::AddElements { elements, .. }] = &ops[..] else { panic!("{ops:?}") };
+    let [Op::AddElements { elements, .. }] = &ops[..] else {
+        panic!("{ops:?}")
+    };
     assert_eq!(elements.len(), 1);
 }
 
 #[test]
 fn a_changed_default_row_gets_a_stack_of_its_own() {
     let (mut compiler, _) = small();
-    let update = compiler.update(&[Change::Stack(StackId(1), Direction::Ingress, RowId(2))], &[]);
+    let update = compiler.update(
+        &[Change::Stack(StackId(1), Direction::Ingress, RowId(2))],
+        &[],
+    );
     let ops = update.apply;
-    let made = update.prepare.iter().filter(|op| matches!(op, Op::AddChain(_))).count();
-    assert_eq!(made, 1, "the stack in force keeps its meaning for packets in flight");
-    assert!(!ops.iter().any(|op| matches!(op, Op::FlushChain(_) | Op::DelChain(_))));
+    let made = update
+        .prepare
+        .iter()
+        .filter(|op| matches!(op, Op::AddChain(_)))
+        .count();
+    assert_eq!(
+        made, 1,
+        "the stack in force keeps its meaning for packets in flight"
+    );
+    assert!(
+        !ops.iter()
+            .any(|op| matches!(op, Op::FlushChain(_) | Op::DelChain(_)))
+    );
     let removed = compiler.collect();
     assert!(removed.iter().any(|op| matches!(op, Op::DelChain(_))));
 }
@@ -376,18 +471,31 @@ fn rows_of_a_class_that_loses_addresses_are_not_changed_in_place() {
     ];
     let update = compiler.update(&changes, &[]);
     let ops = update.apply;
-    let chains = update.prepare.iter().filter(|op| matches!(op, Op::AddChain(_))).count();
+    let chains = update
+        .prepare
+        .iter()
+        .filter(|op| matches!(op, Op::AddChain(_)))
+        .count();
     assert_eq!(chains, 1);
     let old_map: Vec<&Op> = ops
         .iter()
         .filter(|op| matches!(op, Op::AddElements { set, .. } | Op::DelElements { set, .. } if set.name == "rows_i0_b"))
         .collect();
-    let [Op::AddElements { elements, .. }] = &old_map[..] else { panic!("{old_map:?}") };
-    assert_eq!(elements.len(), 1, "packets in the old stack meet only the row of the new class");
+    let [Op::AddElements { elements, .. }] = &old_map[..] else {
+        panic!("{old_map:?}")
+    };
+    assert_eq!(
+        elements.len(),
+        1,
+        "packets in the old stack meet only the row of the new class"
+    );
 }
 
 #[test]
 fn the_marks_are_the_two_highest_bits_of_the_mask() {
-    let config = Config { mark_mask: 0x0000_ff00, ..Config::default() };
+    let config = Config {
+        mark_mask: 0x0000_ff00,
+        ..Config::default()
+    };
     assert_eq!((config.ended(), config.decided()), (0x8000, 0x4000));
 }

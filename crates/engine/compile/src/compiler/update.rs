@@ -11,9 +11,9 @@ use ocicat_node::{
 use ocicat_program::nft::{Element, Op};
 
 use super::{Compiler, InstalledRow, InstalledStack, Update, add, delete};
+use crate::cells;
 use crate::layout::Named;
 use crate::stack::{self, StackNumber};
-use crate::cells;
 
 /// A delta, sorted by what it is about.
 #[derive(Default)]
@@ -27,7 +27,10 @@ struct Sorted<'a> {
 
 impl Sorted<'_> {
     fn largest_id(&self) -> u32 {
-        let classes = self.classes.iter().filter_map(|(_, class)| Some(class.as_ref()?.0));
+        let classes = self
+            .classes
+            .iter()
+            .filter_map(|(_, class)| Some(class.as_ref()?.0));
         let outcomes = self.outcomes.iter().map(|(id, _)| id.0);
         let rows = self.rows.iter().map(|(id, _)| id.0);
         classes.chain(outcomes).chain(rows).max().unwrap_or(0)
@@ -58,7 +61,8 @@ impl Compiler {
         }
         self.update_rows(&sorted.rows, &mut update);
         let vacant = self.vacant_classes(&sorted);
-        self.prefixes.change(self.epoch, &sorted.classes, &mut update.apply);
+        self.prefixes
+            .change(self.epoch, &sorted.classes, &mut update.apply);
         let moved = !sorted.classes.is_empty();
         let mut rebuilt = BTreeSet::new();
         for (id, change) in sorted.stacks {
@@ -110,17 +114,33 @@ impl Compiler {
                 elements.entry(named).or_default().push(element);
             }
             ranges.extend(cells::ranges(*id, row, &subrows));
-            self.rows.insert(*id, InstalledRow { row: Arc::clone(row), subrows });
+            self.rows.insert(
+                *id,
+                InstalledRow {
+                    row: Arc::clone(row),
+                    subrows,
+                },
+            );
         }
-        update.apply.extend(elements.into_iter().map(|(named, e)| add(named, self.epoch, e)));
-        self.intervals.add(self.epoch, &ranges, update, &mut self.garbage.intervals);
+        update.apply.extend(
+            elements
+                .into_iter()
+                .map(|(named, e)| add(named, self.epoch, e)),
+        );
+        self.intervals
+            .add(self.epoch, &ranges, update, &mut self.garbage.intervals);
     }
 
     /// The classes that no address has before this change: no packet in flight carries them, so
     /// their rows may be written freely.
     fn vacant_classes(&self, sorted: &Sorted<'_>) -> BTreeSet<ClassId> {
-        let named = sorted.stacks.values().flat_map(|change| change.rows.keys().copied());
-        named.filter(|class| self.prefixes.is_vacant(*class)).collect()
+        let named = sorted
+            .stacks
+            .values()
+            .flat_map(|change| change.rows.keys().copied());
+        named
+            .filter(|class| self.prefixes.is_vacant(*class))
+            .collect()
     }
 
     /// Returns whether endpoints must be pointed at the stack.
@@ -143,8 +163,9 @@ impl Compiler {
         };
         let settled = |class: &ClassId| !vacant.contains(class) && !self.prefixes.is_vacant(*class);
         let resettled = change.rows.keys().any(settled);
-        let default_changed =
-            change.set.is_some_and(|(_, default)| default != installed.stack.default_row);
+        let default_changed = change
+            .set
+            .is_some_and(|(_, default)| default != installed.stack.default_row);
         if default_changed || (classes_moved && resettled) {
             self.rebuild_stack(id, &change, vacant, update);
             return true;
@@ -154,9 +175,19 @@ impl Compiler {
     }
 
     fn new_stack(&mut self, id: StackId, change: StackChange, update: &mut Update) -> bool {
-        let Some((direction, default_row)) = change.set else { return false };
-        let rows = change.rows.into_iter().filter_map(|(class, row)| Some((class, row?))).collect();
-        let stack = Stack { direction, default_row, rows };
+        let Some((direction, default_row)) = change.set else {
+            return false;
+        };
+        let rows = change
+            .rows
+            .into_iter()
+            .filter_map(|(class, row)| Some((class, row?)))
+            .collect();
+        let stack = Stack {
+            direction,
+            default_row,
+            rows,
+        };
         let number = self.fresh_number(direction);
         update.prepare.extend(number.make(self.epoch, &stack));
         self.stacks.insert(id, InstalledStack { number, stack });
@@ -173,8 +204,13 @@ impl Compiler {
         update: &mut Update,
     ) {
         let epoch = self.epoch;
-        let Some(installed) = self.stacks.get_mut(&id) else { return };
-        let fresh = change.rows.iter().filter(|(class, _)| vacant.contains(class));
+        let Some(installed) = self.stacks.get_mut(&id) else {
+            return;
+        };
+        let fresh = change
+            .rows
+            .iter()
+            .filter(|(class, _)| vacant.contains(class));
         let known = &installed.stack.rows;
         let fresh: Vec<Element> = fresh
             .filter(|(class, _)| !known.contains_key(class))
@@ -182,7 +218,10 @@ impl Compiler {
             .collect();
         if !fresh.is_empty() {
             let set = installed.number.rows_id(epoch);
-            update.apply.push(Op::AddElements { set, elements: fresh });
+            update.apply.push(Op::AddElements {
+                set,
+                elements: fresh,
+            });
         }
         if let Some((_, default_row)) = change.set {
             installed.stack.default_row = default_row;
@@ -193,10 +232,15 @@ impl Compiler {
                 None => installed.stack.rows.remove(class),
             };
         }
-        let number = StackNumber { direction: installed.stack.direction, number: self.next_stack };
+        let number = StackNumber {
+            direction: installed.stack.direction,
+            number: self.next_stack,
+        };
         self.next_stack += 1;
         update.prepare.extend(number.make(epoch, &installed.stack));
-        self.garbage.stacks.push(std::mem::replace(&mut installed.number, number));
+        self.garbage
+            .stacks
+            .push(std::mem::replace(&mut installed.number, number));
     }
 
     fn change_rows(
@@ -206,7 +250,9 @@ impl Compiler {
         vacant: &BTreeSet<ClassId>,
         ops: &mut Vec<Op>,
     ) {
-        let Some(installed) = self.stacks.get_mut(&id) else { return };
+        let Some(installed) = self.stacks.get_mut(&id) else {
+            return;
+        };
         let (mut gone, mut come) = (Vec::new(), Vec::new());
         for (class, row) in rows {
             let old = match row {
@@ -228,10 +274,16 @@ impl Compiler {
         }
         let set = || installed.number.rows_id(self.epoch);
         if !gone.is_empty() {
-            ops.push(Op::DelElements { set: set(), elements: gone });
+            ops.push(Op::DelElements {
+                set: set(),
+                elements: gone,
+            });
         }
         if !come.is_empty() {
-            ops.push(Op::AddElements { set: set(), elements: come });
+            ops.push(Op::AddElements {
+                set: set(),
+                elements: come,
+            });
         }
     }
 
@@ -248,7 +300,11 @@ impl Compiler {
             touched.insert((*id).clone());
         }
         for (id, attachment) in attachments {
-            self.endpoints.entry(id.clone()).or_default().attachment.clone_from(attachment);
+            self.endpoints
+                .entry(id.clone())
+                .or_default()
+                .attachment
+                .clone_from(attachment);
             touched.insert(id.clone());
         }
         if !rebuilt.is_empty() {
@@ -257,14 +313,21 @@ impl Compiler {
                     rebuilt.contains(&local.ingress) || rebuilt.contains(&local.egress)
                 })
             };
-            let users = self.endpoints.iter().filter(|(_, e)| e.policy.as_ref().is_some_and(uses));
+            let users = self
+                .endpoints
+                .iter()
+                .filter(|(_, e)| e.policy.as_ref().is_some_and(uses));
             touched.extend(users.map(|(id, _)| id.clone()));
         }
         let (mut gone, mut come): (BTreeMap<_, Vec<_>>, BTreeMap<_, Vec<_>>) = Default::default();
         for id in touched {
-            let Some(endpoint) = self.endpoints.get(&id) else { continue };
+            let Some(endpoint) = self.endpoints.get(&id) else {
+                continue;
+            };
             let elements = self.endpoint_elements(&id, endpoint);
-            let Some(endpoint) = self.endpoints.get_mut(&id) else { continue };
+            let Some(endpoint) = self.endpoints.get_mut(&id) else {
+                continue;
+            };
             let old = std::mem::replace(&mut endpoint.elements, elements);
             for pair in old.iter().filter(|pair| !endpoint.elements.contains(pair)) {
                 gone.entry(pair.0).or_default().push(pair.1.clone());
@@ -276,7 +339,10 @@ impl Compiler {
                 self.endpoints.remove(&id);
             }
         }
-        ops.extend(gone.into_iter().map(|(named, e)| delete(named, self.epoch, e)));
+        ops.extend(
+            gone.into_iter()
+                .map(|(named, e)| delete(named, self.epoch, e)),
+        );
         ops.extend(come.into_iter().map(|(named, e)| add(named, self.epoch, e)));
     }
 
@@ -302,7 +368,12 @@ fn sort(changes: &[Change]) -> Sorted<'_> {
             }
             Change::StackRemoved(id) => sorted.stacks.entry(*id).or_default().removed = true,
             Change::StackRow(id, class, row) => {
-                sorted.stacks.entry(*id).or_default().rows.insert(*class, *row);
+                sorted
+                    .stacks
+                    .entry(*id)
+                    .or_default()
+                    .rows
+                    .insert(*class, *row);
             }
             Change::Endpoint(id, policy) => {
                 sorted.endpoints.insert(id, policy.as_ref());

@@ -62,10 +62,13 @@ impl Dice {
 
     fn labels(&mut self) -> String {
         let keys = ["a", "b", "c"];
-        let pairs = keys.iter().filter_map(|key| {
-            (!self.once_in(3)).then(|| format!("{key}={}", self.word(&["x", "y", "xy"])))
-        });
-        pairs.collect::<Vec<_>>().join(" ")
+        let mut pairs = Vec::new();
+        for key in keys {
+            if !self.once_in(3) {
+                pairs.push(format!("{key}={}", self.word(&["x", "y", "xy"])));
+            }
+        }
+        pairs.join(" ")
     }
 
     pub(super) fn address(&mut self) -> IpAddr {

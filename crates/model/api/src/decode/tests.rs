@@ -147,7 +147,9 @@ fn a_policy_that_selects_nobody_knows_whom_is_unreadable() {
 fn global_policies() {
     let (policy_, found) = policy("GlobalNetworkPolicy", "  namespaceSelector: global()\n");
     assert_eq!(policy_.metadata.namespace, None);
-    assert!(found[0].starts_with("warning: spec.namespaceSelector: global() is what has no namespace"));
+    assert!(
+        found[0].starts_with("warning: spec.namespaceSelector: global() is what has no namespace")
+    );
     let (policy_, found) = policy(
         "GlobalNetworkPolicy",
         "  doNotTrack: true\n  applyOnForward: true\n",
