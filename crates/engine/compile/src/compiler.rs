@@ -2,6 +2,7 @@
 
 mod drift;
 mod garbage;
+mod moves;
 mod update;
 
 use std::collections::BTreeMap;
@@ -32,6 +33,9 @@ pub struct Update {
     pub prepare: Vec<Op>,
     /// Everything else.
     pub apply: Vec<Op>,
+    /// These transactions would give some packet in flight a verdict that neither the old nor the
+    /// new state gives. Commit [`Compiler::install`] instead, which is safe whatever changes.
+    pub replace: bool,
 }
 
 impl Update {
@@ -153,7 +157,7 @@ impl Compiler {
         }
         ops.extend(skeleton::chains(epoch, &self.config));
         for (id, outcome) in &self.outcomes {
-            let Update { prepare, apply } = self.outcome_ops(*id, outcome);
+            let Update { prepare, apply, .. } = self.outcome_ops(*id, outcome);
             ops.extend(prepare.into_iter().chain(apply));
         }
         for (named, elements) in elements {
@@ -205,15 +209,15 @@ impl Compiler {
             let marks = add(Named::DenyMark, epoch, vec![mark]);
             let denies = add(Named::Deny, epoch, vec![element.verdict(log)]);
             return Update {
-                prepare: vec![],
                 apply: vec![marks, denies],
+                ..Update::default()
             };
         }
         if outcome.logged.is_empty() {
             let allows = add(Named::Allow, epoch, vec![element.verdict(Verdict::Return)]);
             return Update {
-                prepare: vec![],
                 apply: vec![allows],
+                ..Update::default()
             };
         }
         let chain = epoch.numbered("log", id.0);
@@ -226,6 +230,7 @@ impl Compiler {
         Update {
             prepare,
             apply: vec![allows],
+            replace: false,
         }
     }
 

@@ -17,8 +17,10 @@
 //! number means for a packet that has already read it: rows and outcomes are immutable; a class
 //! that is new brings its rows along; a stack that changes rows of existing classes while addresses
 //! change class, or that changes its default row, is built anew under a fresh number and the
-//! endpoints are pointed at it. What is no longer used stays until [`Compiler::collect`], which is
-//! called after a grace period.
+//! endpoints are pointed at it. Packets that are still in the old stack find there, for the classes
+//! that come with the commit, the verdict they would have met. Where that cannot be, the whole
+//! program is replaced ([`Update::replace`]). What is no longer used stays until
+//! [`Compiler::collect`], which is called after a grace period.
 //!
 //! Nor do chains change with the look-ups: a packet keeps the rules of the commit in which its hook
 //! began, and to it a chain that is younger is empty, which would let it pass. So new chains come in a

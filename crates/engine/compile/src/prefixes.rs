@@ -53,6 +53,19 @@ impl Prefixes {
         self.classes.len()
     }
 
+    /// The class of an address whose longest match is this prefix, or would be if it were there.
+    pub(crate) fn class_around(&self, prefix: &IpNet) -> Option<ClassId> {
+        let longest = Length::of(prefix);
+        let lengths = self
+            .lengths
+            .range(longest..)
+            .filter(|l| l.is_ipv6 == longest.is_ipv6);
+        lengths.into_iter().find_map(|length| {
+            let around = IpNet::new(prefix.addr(), length.bits()).ok()?;
+            self.get(&around.trunc())
+        })
+    }
+
     /// Longest match.
     pub(crate) fn class_of(&self, address: IpAddr) -> Option<ClassId> {
         let lengths = self

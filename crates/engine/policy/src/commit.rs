@@ -106,9 +106,10 @@ impl Engine {
                             again.insert(block);
                         }
                         self.policies.items[*id].blocks[at] = Some(block);
-                        let (kind, rules) = match closed {
-                            true => (BodyKind::Closed, Arc::from([])),
-                            false => (BodyKind::Rules, rules),
+                        let (kind, rules) = if closed {
+                            (BodyKind::Closed, Arc::from([]))
+                        } else {
+                            (BodyKind::Rules, rules)
                         };
                         self.set_body(block, kind, rules);
                         came_or_went.insert(block);
@@ -195,9 +196,10 @@ impl Engine {
                 .collect()
         };
         let (sets_changed, sets_different) = (of_sets(changed), of_sets(&different));
-        let everywhere = match self.nets.sets_changed() || !sets_changed.is_empty() {
-            true => Everywhere::Yes,
-            false => Everywhere::No,
+        let everywhere = if self.nets.sets_changed() || !sets_changed.is_empty() {
+            Everywhere::Yes
+        } else {
+            Everywhere::No
         };
         for id in &different {
             for kind in self.identities.items[*id].kinds.clone() {

@@ -70,7 +70,7 @@ pub(crate) struct Steps {
     dead_rows: Vec<RowId>,
 }
 
-/// The number outside of an endpoint: `pod/shop/web-1`, `wep/office/printer`.
+/// How a Pod or WorkloadEndpoint is named below: `pod/shop/web-1`, `wep/office/printer`.
 #[must_use]
 pub fn endpoint_id(key: &ObjectKey) -> EndpointId {
     let kind = if key.kind == Kind::Pod { "pod" } else { "wep" };

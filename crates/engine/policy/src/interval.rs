@@ -32,8 +32,8 @@ pub(crate) fn complement(a: &[Interval]) -> Vec<Interval> {
         }
         next = u32::from(last) + 1;
     }
-    if next <= u32::from(u16::MAX) {
-        out.push((port(next), u16::MAX));
+    if let Ok(first) = u16::try_from(next) {
+        out.push((first, u16::MAX));
     }
     out
 }

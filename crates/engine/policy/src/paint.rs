@@ -186,7 +186,7 @@ impl<'a> Covers<'a> {
         let mut possible = Cow::Borrowed(ALL);
         if service.icmp.is_some() || service.not_icmp.is_some() {
             certain = Cow::Owned(icmp_part(service, plane.protocol)?);
-            possible = certain.clone();
+            possible.clone_from(&certain);
         }
         let ports = plane.protocol.is_some_and(has_ports);
         if !ports {
@@ -267,9 +267,10 @@ impl<'a> Cover<'a> {
         if let Some(list) = &ports.outside {
             let outside = interval::complement(&listed(list));
             possible = interval::intersection(&possible, &outside).into();
-            certain = match unknown(list) {
-                true => Cow::Borrowed(&[]),
-                false => interval::intersection(&certain, &outside).into(),
+            certain = if unknown(list) {
+                Cow::Borrowed(&[])
+            } else {
+                interval::intersection(&certain, &outside).into()
             };
         }
         Self { certain, possible }

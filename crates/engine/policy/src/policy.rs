@@ -153,9 +153,10 @@ impl Policies {
             rules(Direction::Ingress, &policy.ingress, policy.types.ingress),
             rules(Direction::Egress, &policy.egress, policy.types.egress),
         ];
-        let kind = match namespaced {
-            true => PolicyKind::CalicoNetworkPolicy,
-            false => PolicyKind::GlobalNetworkPolicy,
+        let kind = if namespaced {
+            PolicyKind::CalicoNetworkPolicy
+        } else {
+            PolicyKind::GlobalNetworkPolicy
         };
         let (tier, order) = (policy.tier.clone(), policy.order);
         self.put(

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use ocicat_api::{ObjectKey, Problem};
 use ocicat_flow::PolicyRef;
 
-use crate::Engine;
 use crate::slab::PolicyId;
+use crate::{Budget, Engine};
 
 /// How one policy fares on this host.
 #[derive(Debug, Clone, PartialEq)]
@@ -77,12 +77,16 @@ impl Engine {
             stacks.any(|stack| self.stacks.items[*stack].table.over_budget)
         });
         if over_budget {
-            let (rows, cells) = (self.budget.rows, self.budget.cells);
+            let Budget {
+                rows,
+                cells,
+                source_ranges,
+            } = self.budget;
             problems.push(Problem::error(
                 "spec",
                 format!(
-                    "the table of an endpoint that it selects exceeds {rows} rows or {cells} cells: \
-                     the endpoint is closed in that direction"
+                    "the table of an endpoint that it selects exceeds {rows} rows, {cells} cells \
+                     or {source_ranges} source port ranges: the endpoint is closed in that direction"
                 ),
             ));
         }

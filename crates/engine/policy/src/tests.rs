@@ -1,5 +1,6 @@
 //! Worlds by hand and at random.
 
+mod changes;
 mod history;
 mod random;
 mod scenarios;

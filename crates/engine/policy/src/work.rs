@@ -215,9 +215,10 @@ impl Engine {
         }
         for Renamed { index, old } in renamed {
             let new = self.stacks.items[*index].key.clone();
-            let reach = match old.blocks.iter().any(|block| again.contains(block)) {
-                true => Reach::All,
-                false => self.reach_of_rename(old, &new),
+            let reach = if old.blocks.iter().any(|block| again.contains(block)) {
+                Reach::All
+            } else {
+                self.reach_of_rename(old, &new)
             };
             work.add(*index, &reach);
             touched.insert(*index);

@@ -41,7 +41,7 @@ impl Core {
         }
         let update = self.compiler.update(&commit.delta, attachments);
         self.publish_outcomes(&commit.delta);
-        if !self.in_force || self.failure.is_some() {
+        if !self.in_force || self.failure.is_some() || update.replace {
             self.install()?;
         } else {
             let transactions: Vec<Transaction> = update.transactions().collect();

@@ -461,34 +461,73 @@ fn a_changed_default_row_gets_a_stack_of_its_own() {
     assert!(removed.iter().any(|op| matches!(op, Op::DelChain(_))));
 }
 
+/// What an update does to the rows of the first stack's chain.
+fn bridged(update: &Update) -> Vec<&Op> {
+    let of_old = |op: &&Op| matches!(op, Op::AddElements { set, .. } | Op::DelElements { set, .. } if set.name == "rows_i0_b");
+    update.apply.iter().filter(of_old).collect()
+}
+
 #[test]
-fn rows_of_a_class_that_loses_addresses_are_not_changed_in_place() {
+fn packets_in_the_old_stack_meet_old_verdicts() {
     let (mut compiler, _) = small();
-    let changes = [
-        Change::StackRow(StackId(1), ClassId(1), Some(RowId(2))),
-        Change::StackRow(StackId(1), ClassId(2), Some(RowId(1))),
-        Change::Class("10.0.0.1/32".parse().expect("a prefix"), Some(ClassId(2))),
-    ];
-    let update = compiler.update(&changes, &[]);
-    let ops = update.apply;
+    let row = Change::StackRow(StackId(1), ClassId(1), Some(RowId(2)));
+    let _ = compiler.update(&[row], &[]);
+    let update = compiler.update(
+        &[
+            Change::StackRow(StackId(1), ClassId(1), None),
+            Change::StackRow(StackId(1), ClassId(2), Some(RowId(1))),
+            Change::Class("10.0.0.1/32".parse().expect("a prefix"), Some(ClassId(2))),
+        ],
+        &[],
+    );
+    assert!(!update.replace);
     let chains = update
         .prepare
         .iter()
-        .filter(|op| matches!(op, Op::AddChain(_)))
-        .count();
-    assert_eq!(chains, 1);
-    let old_map: Vec<&Op> = ops
-        .iter()
-        .filter(|op| matches!(op, Op::AddElements { set, .. } | Op::DelElements { set, .. } if set.name == "rows_i0_b"))
-        .collect();
-    let [Op::AddElements { elements, .. }] = &old_map[..] else {
-        panic!("{old_map:?}")
+        .filter(|op| matches!(op, Op::AddChain(_)));
+    assert_eq!(chains.count(), 1);
+    let old = bridged(&update);
+    let [Op::AddElements { elements, .. }] = old[..] else {
+        panic!("{old:?}")
     };
-    assert_eq!(
-        elements.len(),
-        1,
-        "packets in the old stack meet only the row of the new class"
+    assert_eq!(*elements, [crate::stack::element(ClassId(2), RowId(2))]);
+}
+
+#[test]
+fn a_removed_stack_knows_classes_that_come_with_its_removal() {
+    let (mut compiler, _) = small();
+    let row = Change::StackRow(StackId(1), ClassId(1), Some(RowId(2)));
+    let _ = compiler.update(&[row], &[]);
+    let update = compiler.update(
+        &[
+            Change::StackRemoved(StackId(1)),
+            Change::Class("10.0.0.1/32".parse().expect("a prefix"), Some(ClassId(2))),
+        ],
+        &[],
     );
+    assert!(!update.replace);
+    let old = bridged(&update);
+    let [Op::AddElements { elements, .. }] = old[..] else {
+        panic!("{old:?}")
+    };
+    assert_eq!(*elements, [crate::stack::element(ClassId(2), RowId(2))]);
+}
+
+#[test]
+fn what_no_row_can_bridge_is_replaced() {
+    let (mut compiler, _) = small();
+    let other = Change::Class("10.0.0.2/32".parse().expect("a prefix"), Some(ClassId(2)));
+    let row = Change::StackRow(StackId(1), ClassId(2), Some(RowId(2)));
+    let _ = compiler.update(&[other, row], &[]);
+    // The old stack denies class 2 and allows the address that joins it as the stack goes.
+    let update = compiler.update(
+        &[
+            Change::StackRemoved(StackId(1)),
+            Change::Class("10.0.0.1/32".parse().expect("a prefix"), Some(ClassId(2))),
+        ],
+        &[],
+    );
+    assert!(update.replace);
 }
 
 #[test]

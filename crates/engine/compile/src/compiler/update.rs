@@ -10,6 +10,7 @@ use ocicat_node::{
 };
 use ocicat_program::nft::{Element, Op};
 
+use super::moves::Moves;
 use super::{Compiler, InstalledRow, InstalledStack, Update, add, delete};
 use crate::cells;
 use crate::layout::Named;
@@ -17,12 +18,12 @@ use crate::stack::{self, StackNumber};
 
 /// A delta, sorted by what it is about.
 #[derive(Default)]
-struct Sorted<'a> {
-    classes: Vec<(IpNet, Option<ClassId>)>,
+pub(super) struct Sorted<'a> {
+    pub(super) classes: Vec<(IpNet, Option<ClassId>)>,
     outcomes: Vec<(OutcomeId, Option<&'a Arc<Outcome>>)>,
     rows: Vec<(RowId, Option<&'a Arc<Row>>)>,
-    stacks: BTreeMap<StackId, StackChange>,
-    endpoints: BTreeMap<&'a EndpointId, Option<&'a EndpointPolicy>>,
+    pub(super) stacks: BTreeMap<StackId, StackChange>,
+    pub(super) endpoints: BTreeMap<&'a EndpointId, Option<&'a EndpointPolicy>>,
 }
 
 impl Sorted<'_> {
@@ -38,10 +39,10 @@ impl Sorted<'_> {
 }
 
 #[derive(Default)]
-struct StackChange {
+pub(super) struct StackChange {
     set: Option<(Direction, RowId)>,
     removed: bool,
-    rows: BTreeMap<ClassId, Option<RowId>>,
+    pub(super) rows: BTreeMap<ClassId, Option<RowId>>,
 }
 
 impl Compiler {
@@ -60,13 +61,13 @@ impl Compiler {
             self.update_outcome(*id, *outcome, &mut update);
         }
         self.update_rows(&sorted.rows, &mut update);
-        let vacant = self.vacant_classes(&sorted);
+        let mut moves = Moves::before(&self.prefixes, &self.endpoints, &sorted);
         self.prefixes
             .change(self.epoch, &sorted.classes, &mut update.apply);
-        let moved = !sorted.classes.is_empty();
+        moves.after(&self.prefixes, &sorted);
         let mut rebuilt = BTreeSet::new();
         for (id, change) in sorted.stacks {
-            if self.update_stack(id, change, moved, &vacant, &mut update) {
+            if self.update_stack(id, change, &moves, &mut update) {
                 rebuilt.insert(id);
             }
         }
@@ -131,29 +132,17 @@ impl Compiler {
             .add(self.epoch, &ranges, update, &mut self.garbage.intervals);
     }
 
-    /// The classes that no address has before this change: no packet in flight carries them, so
-    /// their rows may be written freely.
-    fn vacant_classes(&self, sorted: &Sorted<'_>) -> BTreeSet<ClassId> {
-        let named = sorted
-            .stacks
-            .values()
-            .flat_map(|change| change.rows.keys().copied());
-        named
-            .filter(|class| self.prefixes.is_vacant(*class))
-            .collect()
-    }
-
     /// Returns whether endpoints must be pointed at the stack.
     fn update_stack(
         &mut self,
         id: StackId,
         change: StackChange,
-        classes_moved: bool,
-        vacant: &BTreeSet<ClassId>,
+        moves: &Moves,
         update: &mut Update,
     ) -> bool {
         if change.removed {
             if let Some(installed) = self.stacks.remove(&id) {
+                moves.bridge(self.epoch, id, &installed, None, update);
                 self.garbage.stacks.push(installed.number);
             }
             return false;
@@ -161,16 +150,17 @@ impl Compiler {
         let Some(installed) = self.stacks.get(&id) else {
             return self.new_stack(id, change, update);
         };
-        let settled = |class: &ClassId| !vacant.contains(class) && !self.prefixes.is_vacant(*class);
+        let settled =
+            |class: &ClassId| !moves.vacant.contains(class) && !self.prefixes.is_vacant(*class);
         let resettled = change.rows.keys().any(settled);
         let default_changed = change
             .set
             .is_some_and(|(_, default)| default != installed.stack.default_row);
-        if default_changed || (classes_moved && resettled) {
-            self.rebuild_stack(id, &change, vacant, update);
+        if default_changed || (moves.touched && resettled) {
+            self.rebuild_stack(id, &change, moves, update);
             return true;
         }
-        self.change_rows(id, &change.rows, vacant, &mut update.apply);
+        self.change_rows(id, &change.rows, moves, &mut update.apply);
         false
     }
 
@@ -194,60 +184,40 @@ impl Compiler {
         true
     }
 
-    /// Builds the stack under a fresh number. Packets that are in the old one meet the rows they
-    /// would have met, and those of classes that are new.
+    /// Builds the stack under a fresh number.
     fn rebuild_stack(
         &mut self,
         id: StackId,
         change: &StackChange,
-        vacant: &BTreeSet<ClassId>,
+        moves: &Moves,
         update: &mut Update,
     ) {
         let epoch = self.epoch;
-        let Some(installed) = self.stacks.get_mut(&id) else {
+        let Some(old) = self.stacks.remove(&id) else {
             return;
         };
-        let fresh = change
-            .rows
-            .iter()
-            .filter(|(class, _)| vacant.contains(class));
-        let known = &installed.stack.rows;
-        let fresh: Vec<Element> = fresh
-            .filter(|(class, _)| !known.contains_key(class))
-            .filter_map(|(class, row)| Some(stack::element(*class, (*row)?)))
-            .collect();
-        if !fresh.is_empty() {
-            let set = installed.number.rows_id(epoch);
-            update.apply.push(Op::AddElements {
-                set,
-                elements: fresh,
-            });
-        }
+        let mut stack = old.stack.clone();
         if let Some((_, default_row)) = change.set {
-            installed.stack.default_row = default_row;
+            stack.default_row = default_row;
         }
         for (class, row) in &change.rows {
             match row {
-                Some(row) => installed.stack.rows.insert(*class, *row),
-                None => installed.stack.rows.remove(class),
+                Some(row) => stack.rows.insert(*class, *row),
+                None => stack.rows.remove(class),
             };
         }
-        let number = StackNumber {
-            direction: installed.stack.direction,
-            number: self.next_stack,
-        };
-        self.next_stack += 1;
-        update.prepare.extend(number.make(epoch, &installed.stack));
-        self.garbage
-            .stacks
-            .push(std::mem::replace(&mut installed.number, number));
+        moves.bridge(epoch, id, &old, Some(&stack), update);
+        let number = self.fresh_number(stack.direction);
+        update.prepare.extend(number.make(epoch, &stack));
+        self.garbage.stacks.push(old.number);
+        self.stacks.insert(id, InstalledStack { number, stack });
     }
 
     fn change_rows(
         &mut self,
         id: StackId,
         rows: &BTreeMap<ClassId, Option<RowId>>,
-        vacant: &BTreeSet<ClassId>,
+        moves: &Moves,
         ops: &mut Vec<Op>,
     ) {
         let Some(installed) = self.stacks.get_mut(&id) else {
@@ -262,7 +232,8 @@ impl Compiler {
             if old == *row {
                 continue;
             }
-            let dead = row.is_none() && self.prefixes.is_vacant(*class) && !vacant.contains(class);
+            let is_vacant = self.prefixes.is_vacant(*class);
+            let dead = row.is_none() && is_vacant && !moves.vacant.contains(class);
             if let Some(old) = old {
                 if dead {
                     self.garbage.classes.push((installed.number, *class, old));

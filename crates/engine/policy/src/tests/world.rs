@@ -318,3 +318,24 @@ pub(super) fn ask(
 pub(super) fn into(engine: &Engine, pod: &str, far: &str, port: u16) -> String {
     ask(engine, pod, Direction::Ingress, far, on_tcp(port))
 }
+
+/// Two pods and the outside, in two namespaces and a pool.
+pub(super) fn base() -> Vec<Object> {
+    vec![
+        namespace("shop", "team=red"),
+        namespace("bank", "team=blue"),
+        account("shop/default", "tier=low"),
+        account("bank/default", ""),
+        pool("pool", "10.0.0.0/16"),
+        pool("pool6", "fd00::/64"),
+        Object::Pod(pod("shop/web", "app=web", "10.0.0.1 fd00::1")),
+        Object::Pod(pod("shop/db", "app=db", "10.0.0.2 fd00::2")),
+        Object::Pod(pod("bank/web", "app=web", "10.0.0.3 fd00::3")),
+    ]
+}
+
+pub(super) fn with(objects: impl IntoIterator<Item = Object>) -> Engine {
+    let mut all = base();
+    all.extend(objects);
+    engine(&all)
+}

@@ -1,0 +1,164 @@
+//! Addresses that change class, and the packets that are inside a stack while they do.
+//!
+//! A packet learns its stack first and its class after. If the stack is built anew or removed by the
+//! commit between the two, the packet meets the new class in the old stack. What it finds there must
+//! be the verdict of the old state or that of the new one.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use ocicat_node::{ClassId, EndpointId, RowId, Stack, StackId};
+use ocicat_program::nft::{Element, Op};
+
+use super::update::Sorted;
+use super::{InstalledEndpoint, InstalledStack, Update};
+use crate::layout::Epoch;
+use crate::prefixes::Prefixes;
+use crate::stack;
+
+#[derive(Default)]
+pub(super) struct Moves {
+    /// Whether any prefix changes at all.
+    pub(super) touched: bool,
+    /// Of the classes that the change names, those that no address has before it: no packet in
+    /// flight carries them, so their rows may be written freely.
+    pub(super) vacant: BTreeSet<ClassId>,
+    /// The class before of each changed prefix.
+    before: Vec<Option<ClassId>>,
+    /// Prefixes with the class they come from and the one they go to.
+    moved: Vec<(IpNet, ClassId, ClassId)>,
+    /// The addresses that each stack judged before, of endpoints that stay.
+    users: BTreeMap<StackId, BTreeSet<(EndpointId, IpAddr)>>,
+}
+
+impl Moves {
+    /// To be made before the prefixes change.
+    pub(super) fn before(
+        prefixes: &Prefixes,
+        endpoints: &BTreeMap<EndpointId, InstalledEndpoint>,
+        sorted: &Sorted<'_>,
+    ) -> Self {
+        let rows = sorted.stacks.values().flat_map(|change| change.rows.keys());
+        let named = rows.chain(
+            sorted
+                .classes
+                .iter()
+                .filter_map(|(_, class)| class.as_ref()),
+        );
+        let around = |(prefix, _): &(_, _)| prefixes.class_around(prefix);
+        Self {
+            touched: !sorted.classes.is_empty(),
+            vacant: named
+                .filter(|class| prefixes.is_vacant(**class))
+                .copied()
+                .collect(),
+            before: sorted.classes.iter().map(around).collect(),
+            moved: Vec::new(),
+            users: users(endpoints, sorted),
+        }
+    }
+
+    /// To be told once they have.
+    pub(super) fn after(&mut self, prefixes: &Prefixes, sorted: &Sorted<'_>) {
+        for ((prefix, _), from) in sorted.classes.iter().zip(&self.before) {
+            if let (Some(from), Some(to)) = (*from, prefixes.class_around(prefix))
+                && from != to
+            {
+                self.moved.push((*prefix, from, to));
+            }
+        }
+    }
+
+    /// Gives the old stack rows for classes that are new. `new` is what takes its place, if it is
+    /// built anew. Where no row would do, the update must be a replacement.
+    pub(super) fn bridge(
+        &self,
+        epoch: Epoch,
+        id: StackId,
+        old: &InstalledStack,
+        new: Option<&Stack>,
+        update: &mut Update,
+    ) {
+        // No packet goes on in the stack of endpoints that are gone.
+        let Some(users) = self.users.get(&id) else {
+            return;
+        };
+        let mut elements: Vec<Element> = Vec::new();
+        for (to, from) in &self.pairs(users) {
+            let mut wanted: BTreeSet<RowId> =
+                from.iter().map(|class| row(&old.stack, *class)).collect();
+            let fitting = match wanted.len() {
+                1 => wanted.pop_first(),
+                _ => new.map(|new| row(new, *to)),
+            };
+            let found = row(&old.stack, *to);
+            let is_new = new.is_some_and(|new| row(new, *to) == found);
+            match fitting {
+                Some(fitting) if fitting == found => {}
+                Some(fitting) if self.vacant.contains(to) => {
+                    if !old.stack.rows.contains_key(to) {
+                        elements.push(stack::element(*to, fitting));
+                    }
+                }
+                _ if is_new => {}
+                _ => update.replace = true,
+            }
+        }
+        if !elements.is_empty() {
+            let set = old.number.rows_id(epoch);
+            update.apply.push(Op::AddElements { set, elements });
+        }
+    }
+
+    /// The classes that addresses come from, by the class they go to. A lone user of a stack does
+    /// not meet its own addresses there.
+    fn pairs(
+        &self,
+        users: &BTreeSet<(EndpointId, IpAddr)>,
+    ) -> BTreeMap<ClassId, BTreeSet<ClassId>> {
+        let endpoints: BTreeSet<&EndpointId> = users.iter().map(|(endpoint, _)| endpoint).collect();
+        let own: BTreeSet<IpNet> = match endpoints.len() {
+            1 => users
+                .iter()
+                .map(|(_, address)| IpNet::from(*address))
+                .collect(),
+            _ => BTreeSet::new(),
+        };
+        let mut pairs: BTreeMap<ClassId, BTreeSet<ClassId>> = BTreeMap::new();
+        for (prefix, from, to) in &self.moved {
+            if !own.contains(prefix) {
+                pairs.entry(*to).or_default().insert(*from);
+            }
+        }
+        pairs
+    }
+}
+
+/// Who was judged by the stacks that the change names, and stays.
+fn users(
+    endpoints: &BTreeMap<EndpointId, InstalledEndpoint>,
+    sorted: &Sorted<'_>,
+) -> BTreeMap<StackId, BTreeSet<(EndpointId, IpAddr)>> {
+    let mut users: BTreeMap<StackId, BTreeSet<(EndpointId, IpAddr)>> = BTreeMap::new();
+    if sorted.stacks.is_empty() {
+        return users;
+    }
+    for (id, endpoint) in endpoints {
+        let goes = matches!(sorted.endpoints.get(id), Some(None));
+        if goes || endpoint.attachment.is_none() {
+            continue;
+        }
+        for local in endpoint.policy.iter().flat_map(|policy| &policy.addresses) {
+            for stack in [local.ingress, local.egress] {
+                let user = (id.clone(), local.address);
+                users.entry(stack).or_default().insert(user);
+            }
+        }
+    }
+    users
+}
+
+fn row(stack: &Stack, class: ClassId) -> RowId {
+    stack.rows.get(&class).copied().unwrap_or(stack.default_row)
+}
