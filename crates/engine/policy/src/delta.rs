@@ -120,7 +120,7 @@ impl Engine {
         self.tell_addresses(&mut steps.merging, &changes.moved);
         let parts = (&self.blocks, &self.questions, &self.classes);
         let store = (&mut self.outcomes, &mut self.rows);
-        let mut workshop = Workshop::new(parts, store, self.budget);
+        let mut workshop = Workshop::new(parts, store, self.budget, &mut self.scratch);
         let indices: Vec<StackIndex> = self.stacks.items.iter().map(|(index, _)| index).collect();
         for index in indices {
             let stack = &mut self.stacks.items[index];
@@ -207,7 +207,8 @@ impl Engine {
                 delta.push(Change::Class(region.prefix, Some(class)));
             }
         }
-        let mut vacated: Vec<IpNet> = space.vacated.drain().map(|(prefix, _)| prefix).collect();
+        let vacated = std::mem::take(&mut space.vacated);
+        let mut vacated: Vec<IpNet> = vacated.into_keys().collect();
         vacated.sort_unstable();
         delta.extend(
             vacated

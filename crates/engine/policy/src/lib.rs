@@ -55,6 +55,7 @@ use ocicat_node::{EndpointId, EndpointPolicy, StackId};
 mod block;
 mod class;
 mod commit;
+mod cover;
 mod delta;
 mod endpoint;
 mod explain;
@@ -115,6 +116,8 @@ pub struct Engine {
     touched_endpoints: BTreeSet<EntryId>,
     touched_tables: BTreeSet<StackIndex>,
     gone_stacks: Vec<StackId>,
+    /// Room for tables to be made in.
+    scratch: Vec<bool>,
 }
 
 impl Engine {
@@ -151,6 +154,7 @@ impl Engine {
             touched_endpoints: BTreeSet::new(),
             touched_tables: BTreeSet::new(),
             gone_stacks: Vec::new(),
+            scratch: Vec::new(),
         };
         for family in [Family::Ipv4, Family::Ipv6] {
             engine

@@ -334,6 +334,9 @@ impl Locals {
 
     /// Identities that hold one of the blocks have to be looked at again.
     pub(crate) fn mark_holders(&mut self, which: &FxHashSet<BlockId>) {
+        if which.is_empty() {
+            return;
+        }
         for (id, local) in &self.identities {
             let blocks = local
                 .blocks

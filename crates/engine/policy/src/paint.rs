@@ -4,21 +4,20 @@
 //! line from 0 to 65535. Each rule decides the part of the line that it matches; what is left at
 //! the end of a tier gets its default. Types and codes of ICMP are a line too.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
-use ocicat_api::rule::{Action, Icmp};
+use ocicat_api::rule::Action;
 use ocicat_flow::{Decider, Direction, Outcome, RuleRef, Verdict};
 use ocicat_node::OutcomeId;
 
-use crate::block::{Asked, Block, Truth};
+use crate::block::{Block, Truth};
 use crate::class::Signature;
+use crate::cover::{Part, Plane, Services};
 use crate::identity::NamedPort;
 use crate::interval::{self, ALL, Interval};
-use crate::label::Name;
 use crate::outcome::Outcomes;
 use crate::policy::side;
-use crate::rule::{PortList, Ports, Rule, Service, has_ports};
+use crate::rule::Rule;
 use crate::slab::{BlockId, Slab};
 use crate::stack::Step;
 
@@ -44,29 +43,7 @@ pub(crate) struct Applied<'a> {
     rule: &'a Rule,
     /// Nothing but protocol and ports is open.
     certain: bool,
-    services: Vec<Covers<'a>>,
-}
-
-/// A service with its ports resolved.
-struct Covers<'a> {
-    service: &'a Service,
-    source: Option<Cover<'a>>,
-    destination: Option<Cover<'a>>,
-}
-
-/// The ports that match, and those that match or may match.
-struct Cover<'a> {
-    certain: Cow<'a, [Interval]>,
-    possible: Cow<'a, [Interval]>,
-}
-
-/// One line to paint.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Plane {
-    /// `None`: any protocol that no rule names.
-    pub(crate) protocol: Option<u8>,
-    /// One source port of the range that the plane stands for.
-    pub(crate) source_port: u16,
+    services: Services<'a>,
 }
 
 /// Where each segment starts, and what is decided there; sorted, from 0, adjacent ones differ.
@@ -109,11 +86,7 @@ impl<'a> Applied<'a> {
         if far == Truth::No || idle {
             return None;
         }
-        let services = rule
-            .services
-            .iter()
-            .map(|service| Covers::new(sheet, service, asked));
-        let services = services.collect();
+        let services = Services::new(sheet, &rule.services, asked);
         Some(Self {
             step: number,
             resume,
@@ -127,8 +100,7 @@ impl<'a> Applied<'a> {
 
     /// The protocols that the rule treats differently from those that nobody names.
     pub(crate) fn protocols(&self) -> impl Iterator<Item = u8> + '_ {
-        self.services.iter().flat_map(|covers| {
-            let service = covers.service;
+        self.rule.services.iter().flat_map(|service| {
             let icmp = service.icmp.is_some() || service.not_icmp.is_some();
             let icmp: &[u8] = if icmp { &[1, 58] } else { &[] };
             let named = service.protocol.into_iter().chain(service.not_protocol);
@@ -136,144 +108,13 @@ impl<'a> Applied<'a> {
         })
     }
 
-    /// Where a source port range of the protocol begins that is treated differently.
-    pub(crate) fn source_starts(&self, protocol: u8) -> impl Iterator<Item = u16> + '_ {
-        let of_protocol = move |covers: &&Covers<'_>| covers.service.protocol == Some(protocol);
-        let covers = self.services.iter().filter(of_protocol);
-        let sets = covers.filter_map(|covers| covers.source.as_ref());
-        let sets = sets.flat_map(|cover| cover.certain.iter().chain(cover.possible.iter()));
-        sets.flat_map(|(first, last)| [Some(*first), last.checked_add(1)])
-            .flatten()
+    /// Adds where a source port range of the protocol begins that is treated differently.
+    pub(crate) fn add_source_starts(&self, protocol: u8, starts: &mut Vec<u16>) {
+        self.services.add_source_starts(protocol, starts);
     }
 
     fn rule_ref(&self) -> RuleRef {
         rule_ref(self.block, self.index)
-    }
-}
-
-impl<'a> Covers<'a> {
-    fn new(sheet: &Sheet<'a>, service: &'a Service, asked: &'a Asked) -> Self {
-        let resolve = |ports: &'a Ports, far: bool| {
-            let protocol = service.protocol.unwrap_or_default();
-            let numbers = |name: Name| -> Vec<u16> {
-                if far {
-                    return asked.far_ports(sheet.signature, name, protocol).collect();
-                }
-                let own = sheet.near_ports.iter();
-                own.filter(|(n, p, _)| (*n, *p) == (name, protocol))
-                    .map(|port| port.2)
-                    .collect()
-            };
-            Cover::new(ports, numbers, far && sheet.signature.unclaimed)
-        };
-        let of = |ports: Option<&'a Ports>, far: bool| ports.map(|ports| resolve(ports, far));
-        let ingress = sheet.direction == Direction::Ingress;
-        Self {
-            service,
-            source: of(service.source.as_deref(), ingress),
-            destination: of(service.destination.as_deref(), !ingress),
-        }
-    }
-
-    /// The part of the plane's line that matches and the part that may; `None` for nothing.
-    fn on(&self, plane: Plane) -> Option<(Cow<'_, [Interval]>, Cow<'_, [Interval]>)> {
-        let service = self.service;
-        let named = |protocol: Option<u8>| protocol.is_some() && protocol == plane.protocol;
-        if service.protocol.is_some() && !named(service.protocol) || named(service.not_protocol) {
-            return None;
-        }
-        let mut certain = Cow::Borrowed(ALL);
-        let mut possible = Cow::Borrowed(ALL);
-        if service.icmp.is_some() || service.not_icmp.is_some() {
-            certain = Cow::Owned(icmp_part(service, plane.protocol)?);
-            possible.clone_from(&certain);
-        }
-        let ports = plane.protocol.is_some_and(has_ports);
-        if !ports {
-            // Positive port parts are false for packets without ports.
-            let asks = |ports: &Option<Box<Ports>>| {
-                ports.as_ref().is_some_and(|ports| ports.within.is_some())
-            };
-            if asks(&service.source) || asks(&service.destination) {
-                return None;
-            }
-            return Some((certain, possible));
-        }
-        if let Some(cover) = &self.destination {
-            certain = Cow::Borrowed(&cover.certain);
-            possible = Cow::Borrowed(&cover.possible);
-        }
-        if let Some(cover) = &self.source {
-            if !interval::contains(&cover.possible, plane.source_port) {
-                return None;
-            }
-            if !interval::contains(&cover.certain, plane.source_port) {
-                certain = Cow::Borrowed(&[]);
-            }
-        }
-        Some((certain, possible))
-    }
-}
-
-/// What `icmp` and `notICMP` leave of a plane; `None` for nothing.
-fn icmp_part(service: &Service, protocol: Option<u8>) -> Option<Vec<Interval>> {
-    let is_icmp = matches!(protocol, Some(1 | 58));
-    let codes = |icmp: &Icmp| match (icmp.icmp_type, icmp.code) {
-        (None, _) => (0, u16::MAX),
-        (Some(kind), None) => (
-            u16::from_be_bytes([kind, 0]),
-            u16::from_be_bytes([kind, 0xff]),
-        ),
-        (Some(kind), Some(code)) => {
-            let value = u16::from_be_bytes([kind, code]);
-            (value, value)
-        }
-    };
-    let mut part = ALL.to_vec();
-    if let Some(icmp) = &service.icmp {
-        part = if is_icmp {
-            vec![codes(icmp)]
-        } else {
-            Vec::new()
-        };
-    }
-    if let Some(icmp) = service.not_icmp.as_ref().filter(|_| is_icmp) {
-        part = interval::difference(&part, &[codes(icmp)]);
-    }
-    (!part.is_empty()).then_some(part)
-}
-
-impl<'a> Cover<'a> {
-    /// `open`: names cannot be resolved, because nobody is known to have the address.
-    fn new(ports: &'a Ports, numbers: impl Fn(Name) -> Vec<u16>, open: bool) -> Self {
-        let listed = |list: &'a PortList| -> Cow<'a, [Interval]> {
-            if list.names.is_empty() {
-                return Cow::Borrowed(&list.numbers);
-            }
-            let named = list.names.iter().flat_map(|name| numbers(*name));
-            let named = interval::normal(named.map(|port| (port, port)).collect());
-            Cow::Owned(interval::union(&list.numbers, &named))
-        };
-        let unknown = |list: &PortList| open && !list.names.is_empty();
-        let (mut certain, mut possible) = (Cow::Borrowed(ALL), Cow::Borrowed(ALL));
-        if let Some(list) = &ports.within {
-            certain = listed(list);
-            possible = if unknown(list) {
-                Cow::Borrowed(ALL)
-            } else {
-                certain.clone()
-            };
-        }
-        if let Some(list) = &ports.outside {
-            let outside = interval::complement(&listed(list));
-            possible = interval::intersection(&possible, &outside).into();
-            certain = if unknown(list) {
-                Cow::Borrowed(&[])
-            } else {
-                interval::intersection(&certain, &outside).into()
-            };
-        }
-        Self { certain, possible }
     }
 }
 
@@ -284,6 +125,9 @@ pub(crate) struct Painter<'a, 'o> {
     outcomes: &'o mut Outcomes,
     met: Vec<Met<'a>>,
     key: Vec<u32>,
+    /// Room for a line, and for what a rule makes of it.
+    line: Vec<(u16, State)>,
+    spare: Vec<(u16, State)>,
 }
 
 impl<'a, 'o> Painter<'a, 'o> {
@@ -299,11 +143,15 @@ impl<'a, 'o> Painter<'a, 'o> {
             outcomes,
             met: Vec::new(),
             key: Vec::new(),
+            line: Vec::new(),
+            spare: Vec::new(),
         }
     }
 
     pub(crate) fn paint(&mut self, plane: Plane) -> Line {
-        let mut line = vec![(0, State::Open { path: 0, resume: 0 })];
+        let mut line = std::mem::take(&mut self.line);
+        line.clear();
+        line.push((0, State::Open { path: 0, resume: 0 }));
         let applied = self.applied;
         let mut rules = applied.iter().peekable();
         for &end in self.sheet.ends {
@@ -319,7 +167,7 @@ impl<'a, 'o> Painter<'a, 'o> {
             }
         }
         let mut done: Line = Vec::with_capacity(line.len());
-        for (start, state) in line {
+        for (start, state) in line.drain(..) {
             let State::Done(outcome) = state else {
                 unreachable!("the last step of every stack decides all that is left")
             };
@@ -327,13 +175,15 @@ impl<'a, 'o> Painter<'a, 'o> {
                 done.push((start, outcome));
             }
         }
+        self.line = line;
         done
     }
 
     fn apply_rule(&mut self, line: &mut Vec<(u16, State)>, plane: Plane, applied: &Applied<'a>) {
-        let Some((certain, possible)) = applied.services.iter().find_map(|s| s.on(plane)) else {
+        let Some(Part { certain, possible }) = applied.services.on(plane) else {
             return;
         };
+        let mut spare = std::mem::take(&mut self.spare);
         let sure: &[Interval] = if applied.certain { &certain } else { &[] };
         let step = applied.step;
         match applied.rule.action {
@@ -342,34 +192,37 @@ impl<'a, 'o> Painter<'a, 'o> {
                     Action::Allow => Verdict::Allow,
                     _ => Verdict::Deny,
                 };
-                repaint(line, sure, step, |path, _| {
+                repaint(line, &mut spare, sure, step, |path, _| {
                     State::Done(self.decide(path, verdict, By::Rule(applied)))
                 });
             }
-            action @ (Action::Pass | Action::Log) => repaint(line, sure, step, |before, resume| {
-                let met = Met {
-                    before,
-                    block: applied.block,
-                    index: applied.index,
-                    action,
-                };
-                self.met.push(met);
-                let path = u32::try_from(self.met.len()).unwrap_or(u32::MAX);
-                let resume = if action == Action::Pass {
-                    applied.resume
-                } else {
-                    resume
-                };
-                State::Open { path, resume }
-            }),
+            action @ (Action::Pass | Action::Log) => {
+                repaint(line, &mut spare, sure, step, |before, resume| {
+                    let met = Met {
+                        before,
+                        block: applied.block,
+                        index: applied.index,
+                        action,
+                    };
+                    self.met.push(met);
+                    let path = u32::try_from(self.met.len()).unwrap_or(u32::MAX);
+                    let resume = if action == Action::Pass {
+                        applied.resume
+                    } else {
+                        resume
+                    };
+                    State::Open { path, resume }
+                })
+            }
         }
         let closes = matches!(applied.rule.action, Action::Deny | Action::Pass);
         if closes && (!applied.certain || certain != possible) {
             let unsure = interval::difference(&possible, sure);
-            repaint(line, &unsure, step, |path, _| {
+            repaint(line, &mut spare, &unsure, step, |path, _| {
                 State::Done(self.decide(path, Verdict::Deny, By::Undetermined(applied)))
             });
         }
+        self.spare = spare;
     }
 
     fn apply_end(&mut self, line: &mut Vec<(u16, State)>, number: u32) {
@@ -381,7 +234,7 @@ impl<'a, 'o> Painter<'a, 'o> {
             Step::EndOfTier { name, token } => By::EndOfTier(name, *token),
             Step::EndOfProfiles => By::EndOfProfiles,
         };
-        repaint(line, ALL, number, |path, _| {
+        repaint(line, &mut Vec::new(), ALL, number, |path, _| {
             State::Done(self.decide(path, Verdict::Deny, by))
         });
     }
@@ -486,6 +339,7 @@ fn rule_ref(block: &Block, index: u32) -> RuleRef {
 /// state that `with` makes of path and resume.
 fn repaint(
     line: &mut Vec<(u16, State)>,
+    spare: &mut Vec<(u16, State)>,
     intervals: &[Interval],
     step: u32,
     mut with: impl FnMut(u32, u32) -> State,
@@ -498,11 +352,14 @@ fn repaint(
         other => other,
     };
     if intervals == ALL {
-        line.iter_mut()
-            .for_each(|(_, state)| *state = change(*state));
+        for (_, state) in line {
+            *state = change(*state);
+        }
         return;
     }
-    let mut out = Vec::with_capacity(line.len() + 2 * intervals.len());
+    let out = spare;
+    out.clear();
+    out.reserve(line.len() + 2 * intervals.len());
     let mut next = 0;
     for (at, &(start, state)) in line.iter().enumerate() {
         let last = line.get(at + 1).map_or(u16::MAX, |(next, _)| *next - 1);
@@ -530,5 +387,5 @@ fn repaint(
             cut += 1;
         }
     }
-    *line = out;
+    std::mem::swap(line, out);
 }

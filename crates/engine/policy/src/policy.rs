@@ -102,7 +102,7 @@ pub(crate) struct Policies {
     tiers: FxHashMap<Name, Tier>,
     profiles: FxHashMap<Name, ProfileRules>,
     /// Policies that are new or different since the last commit.
-    dirty: FxHashSet<PolicyId>,
+    dirty: Vec<PolicyId>,
     dirty_tiers: FxHashSet<Name>,
     /// What was replaced: given back at the end of the commit.
     old: Vec<Policy>,
@@ -264,13 +264,13 @@ impl Policies {
             }
         };
         self.tokens += 1;
-        self.dirty.insert(id);
+        self.dirty.push(id);
     }
 
     /// The policy stays as one that selects nobody until the commit is done.
     pub(crate) fn remove(&mut self, key: &ObjectKey) -> Option<PolicyId> {
         let id = self.numbers.remove(key)?;
-        self.dirty.insert(id);
+        self.dirty.push(id);
         Some(id)
     }
 
@@ -374,8 +374,9 @@ impl Policies {
 
     /// Sorted.
     pub(crate) fn take_dirty(&mut self) -> Vec<PolicyId> {
-        let mut dirty: Vec<PolicyId> = self.dirty.drain().collect();
+        let mut dirty = std::mem::take(&mut self.dirty);
         dirty.sort_unstable();
+        dirty.dedup();
         dirty
     }
 

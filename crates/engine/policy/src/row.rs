@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use ocicat_node::{Cells, OutcomeId, PortRange, Protocol, Row, SourceCut};
 
+use crate::cover::Plane;
 use crate::outcome::Outcomes;
-use crate::paint::{Applied, Line, Painter, Plane, Sheet};
+use crate::paint::{Applied, Line, Painter, Sheet};
 use crate::rule::has_ports;
 
 /// What a stack may cost.
@@ -34,10 +35,52 @@ impl Default for Budget {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct OverBudget;
 
-/// The lines of one protocol, each with the source port it begins at.
+/// The lines of one protocol.
 struct Lines {
     protocol: u8,
-    by_source: Vec<(u16, Line)>,
+    /// That of source port 0.
+    first: Line,
+    /// Of further source ports, each with the port that it begins at.
+    more: Vec<(u16, Line)>,
+    /// Which of them holds for most source ports.
+    base: usize,
+    /// The outcome of most ports of that one.
+    main: OutcomeId,
+}
+
+impl Lines {
+    fn new(protocol: u8, first: Line, more: Vec<(u16, Line)>) -> Self {
+        let mut lines = Self {
+            protocol,
+            main: first[0].1,
+            first,
+            more,
+            base: 0,
+        };
+        if !lines.more.is_empty() {
+            lines.base = base_line(&lines);
+        }
+        lines.main = main_of(lines.line(lines.base));
+        lines
+    }
+
+    fn count(&self) -> usize {
+        1 + self.more.len()
+    }
+
+    fn line(&self, at: usize) -> &Line {
+        match at.checked_sub(1) {
+            None => &self.first,
+            Some(at) => &self.more[at].1,
+        }
+    }
+
+    /// First and last source port of a line.
+    fn sources(&self, at: usize) -> (u16, u16) {
+        let first = at.checked_sub(1).map_or(0, |at| self.more[at].0);
+        let last = self.more.get(at).map_or(u16::MAX, |(next, _)| *next - 1);
+        (first, last)
+    }
 }
 
 /// The answers of a stack for one class. `applied` must be sorted by step.
@@ -47,78 +90,81 @@ pub(crate) fn build(
     outcomes: &mut Outcomes,
     budget: &Budget,
 ) -> Result<Row, OverBudget> {
-    let protocols: BTreeSet<u8> = applied.iter().flat_map(Applied::protocols).collect();
+    let mut named: Vec<u8> = applied.iter().flat_map(Applied::protocols).collect();
+    named.sort_unstable();
+    named.dedup();
     let mut painter = Painter::new(sheet, applied, outcomes);
-    let rest = painter.paint(Plane {
-        protocol: None,
-        source_port: 0,
-    })[0]
-        .1;
-    let mut planes = Vec::with_capacity(protocols.len());
+    let mut paint = |protocol, source_port| {
+        painter.paint(Plane {
+            protocol,
+            source_port,
+        })
+    };
+    let rest = paint(None, 0)[0].1;
+    let mut planes = Vec::with_capacity(named.len());
     let mut size = 0;
-    for protocol in protocols {
+    for protocol in named {
         let starts = source_starts(applied, protocol);
         if starts.len() > budget.source_ranges {
             return Err(OverBudget);
         }
-        let mut by_source: Vec<(u16, Line)> = Vec::with_capacity(starts.len());
+        let first = paint(Some(protocol), 0);
+        size += first.len();
+        let mut more: Vec<(u16, Line)> = Vec::new();
         for source_port in starts {
-            let line = painter.paint(Plane {
-                protocol: Some(protocol),
-                source_port,
-            });
+            let line = paint(Some(protocol), source_port);
             size += line.len();
             if size > budget.cells {
                 return Err(OverBudget);
             }
-            if by_source.last().is_none_or(|(_, last)| *last != line) {
-                by_source.push((source_port, line));
+            if more.last().map_or(&first, |(_, last)| last) != &line {
+                more.push((source_port, line));
             }
         }
-        planes.push(Lines {
-            protocol,
-            by_source,
-        });
+        if size > budget.cells {
+            return Err(OverBudget);
+        }
+        planes.push(Lines::new(protocol, first, more));
     }
-    Ok(canonical(planes, rest))
+    Ok(canonical(&planes, rest))
 }
 
-fn source_starts(applied: &[Applied<'_>], protocol: u8) -> BTreeSet<u16> {
-    let mut starts = BTreeSet::from([0]);
+/// Where ranges of source ports begin, besides 0; sorted.
+fn source_starts(applied: &[Applied<'_>], protocol: u8) -> Vec<u16> {
+    let mut starts = Vec::new();
     if has_ports(protocol) {
-        starts.extend(
-            applied
-                .iter()
-                .flat_map(|applied| applied.source_starts(protocol)),
-        );
+        for applied in applied {
+            applied.add_source_starts(protocol, &mut starts);
+        }
+    }
+    starts.sort_unstable();
+    starts.dedup();
+    if starts.first() == Some(&0) {
+        starts.remove(0);
     }
     starts
 }
 
 /// `rest` is the outcome of every protocol without lines.
-fn canonical(planes: Vec<Lines>, rest: OutcomeId) -> Row {
-    let bases: Vec<usize> = planes
-        .iter()
-        .map(|lines| base_line(&lines.by_source))
-        .collect();
-    let mains: Vec<OutcomeId> = planes
-        .iter()
-        .zip(&bases)
-        .map(|(lines, base)| main_of(&lines.by_source[*base].1))
-        .collect();
-    let unnamed = 256 - u32::try_from(planes.len()).unwrap_or(256);
-    let votes = mains.iter().map(|main| (*main, 1)).chain([(rest, unnamed)]);
-    let mut row = Row::constant(most_common(votes).unwrap_or(rest));
-    // A default that is not the rest is possible only when nearly every protocol is named.
-    if row.cells.default != rest {
+fn canonical(planes: &[Lines], rest: OutcomeId) -> Row {
+    let unnamed = 256 - planes.len();
+    let default = if unnamed > planes.len() {
+        rest
+    } else {
+        let votes = planes.iter().map(|lines| (lines.main, 1));
+        let unnamed = u32::try_from(unnamed).unwrap_or(0);
+        most_common(votes.chain([(rest, unnamed)])).unwrap_or(rest)
+    };
+    let mut row = Row::constant(default);
+    if default != rest {
         let named: BTreeSet<u8> = planes.iter().map(|lines| lines.protocol).collect();
         let others = (0..=u8::MAX).filter(|protocol| !named.contains(protocol));
         row.cells
             .protocols
             .extend(others.map(|protocol| (Protocol(protocol), rest)));
     }
-    for ((lines, base), main) in planes.iter().zip(bases).zip(mains) {
-        add_lines(&mut row, lines, base, main);
+    for lines in planes {
+        add_lines(&mut row, lines);
     }
     row.cells.exact.sort_unstable();
     row.cells.ranges.sort_unstable();
@@ -126,28 +172,20 @@ fn canonical(planes: Vec<Lines>, rest: OutcomeId) -> Row {
     row
 }
 
-fn add_lines(row: &mut Row, lines: &Lines, base: usize, main: OutcomeId) {
+fn add_lines(row: &mut Row, lines: &Lines) {
     let protocol = Protocol(lines.protocol);
-    if main != row.cells.default {
-        row.cells.protocols.push((protocol, main));
+    if lines.main != row.cells.default {
+        row.cells.protocols.push((protocol, lines.main));
     }
-    let common = &lines.by_source[base].1;
-    add_line(&mut row.cells, protocol, common, main);
-    for (at, (first, line)) in lines.by_source.iter().enumerate() {
-        if line == common {
-            continue;
-        }
+    let common = lines.line(lines.base);
+    add_line(&mut row.cells, protocol, common, lines.main);
+    for at in (0..lines.count()).filter(|at| lines.line(*at) != common) {
+        let line = lines.line(at);
         let main = main_of(line);
         let mut cells = Cells::constant(main);
         add_line(&mut cells, protocol, line, main);
-        let last = lines
-            .by_source
-            .get(at + 1)
-            .map_or(u16::MAX, |(next, _)| *next - 1);
-        let source = PortRange {
-            first: *first,
-            last,
-        };
+        let (first, last) = lines.sources(at);
+        let source = PortRange { first, last };
         row.cuts.push(SourceCut {
             protocol,
             source,
@@ -226,33 +264,22 @@ fn main_of(line: &Line) -> OutcomeId {
     most_common(votes).unwrap_or(line[0].1)
 }
 
-/// Which line holds for most source ports.
-fn base_line(by_source: &[(u16, Line)]) -> usize {
-    if by_source.len() == 1 {
-        return 0;
-    }
+/// Which line holds for most source ports; of equals the first.
+fn base_line(lines: &Lines) -> usize {
     let width = |at: usize| {
-        let last = by_source
-            .get(at + 1)
-            .map_or(u32::from(u16::MAX), |(next, _)| u32::from(*next) - 1);
-        last - u32::from(by_source[at].0) + 1
+        let (first, last) = lines.sources(at);
+        u32::from(last) - u32::from(first) + 1
     };
     let mut totals: Vec<(usize, u32)> = Vec::new();
-    for at in 0..by_source.len() {
-        match totals
-            .iter_mut()
-            .find(|(first, _)| by_source[*first].1 == by_source[at].1)
-        {
+    for at in 0..lines.count() {
+        let same = |(first, _): &&mut (usize, u32)| lines.line(*first) == lines.line(at);
+        match totals.iter_mut().find(same) {
             Some((_, total)) => *total += width(at),
             None => totals.push((at, width(at))),
         }
     }
-    // Of equals the first.
-    totals
-        .iter()
-        .rev()
-        .max_by_key(|(_, total)| *total)
-        .map_or(0, |(at, _)| *at)
+    let most = totals.iter().rev().max_by_key(|(_, total)| *total);
+    most.map_or(0, |(at, _)| *at)
 }
 
 /// The outcome with most votes; of equals the one with the smallest number.
@@ -276,13 +303,10 @@ mod tests {
     use super::*;
 
     fn answers(row: &Row, lines: &Lines) {
-        for (at, (source, line)) in lines.by_source.iter().enumerate() {
-            let last = lines
-                .by_source
-                .get(at + 1)
-                .map_or(u16::MAX, |(next, _)| next - 1);
-            for source_port in [*source, last] {
-                for (first, last, outcome) in segments(line) {
+        for at in 0..lines.count() {
+            let (source, last) = lines.sources(at);
+            for source_port in [source, last] {
+                for (first, last, outcome) in segments(lines.line(at)) {
                     for port in [first, u16::midpoint(first, last), last] {
                         let protocol = Protocol(lines.protocol);
                         let service = ServiceMatch {
@@ -297,16 +321,10 @@ mod tests {
         }
     }
 
-    fn check(lines: Vec<Lines>, rest: OutcomeId) -> Row {
-        let copy: Vec<Lines> = (lines.iter())
-            .map(|l| Lines {
-                protocol: l.protocol,
-                by_source: l.by_source.clone(),
-            })
-            .collect();
+    fn check(lines: &[Lines], rest: OutcomeId) -> Row {
         let row = canonical(lines, rest);
-        copy.iter().for_each(|lines| answers(&row, lines));
-        let named: BTreeSet<u8> = copy.iter().map(|lines| lines.protocol).collect();
+        lines.iter().for_each(|lines| answers(&row, lines));
+        let named: BTreeSet<u8> = lines.iter().map(|lines| lines.protocol).collect();
         for protocol in (0..=u8::MAX).filter(|p| !named.contains(p)) {
             let protocol = Protocol(protocol);
             let service = ServiceMatch {
@@ -324,16 +342,13 @@ mod tests {
             .iter()
             .map(|(start, outcome)| (*start, OutcomeId(*outcome)))
             .collect();
-        Lines {
-            protocol,
-            by_source: vec![(0, line)],
-        }
+        Lines::new(protocol, line, Vec::new())
     }
 
     #[test]
     fn ports_become_exact_and_ranges() {
         let row = check(
-            vec![one(6, &[(0, 0), (80, 1), (81, 0), (90, 2), (100, 0)])],
+            &[one(6, &[(0, 0), (80, 1), (81, 0), (90, 2), (100, 0)])],
             OutcomeId(0),
         );
         assert_eq!(row.cells.exact.len(), 1);
@@ -343,7 +358,7 @@ mod tests {
 
     #[test]
     fn a_protocol_like_the_rest_is_not_named() {
-        let row = check(vec![one(47, &[(0, 3)]), one(6, &[(0, 1)])], OutcomeId(3));
+        let row = check(&[one(47, &[(0, 3)]), one(6, &[(0, 1)])], OutcomeId(3));
         assert_eq!(row.cells.protocols, [(Protocol(6), OutcomeId(1))]);
     }
 
@@ -358,7 +373,7 @@ mod tests {
             (0x0a00, 3),
         ];
         let row = check(
-            vec![one(1, &line), one(58, &[(0, 1), (0x8000, 0)])],
+            &[one(1, &line), one(58, &[(0, 1), (0x8000, 0)])],
             OutcomeId(0),
         );
         assert!(
@@ -381,30 +396,23 @@ mod tests {
                 .map(|(start, outcome)| (*start, OutcomeId(*outcome)))
                 .collect()
         };
-        let by_source = vec![
-            (0, line(&[(0, 1)])),
+        let more = vec![
             (100, line(&[(0, 1), (5, 2)])),
             (200, line(&[(0, 1)])),
             (50_000, line(&[(0, 0)])),
         ];
-        let row = check(
-            vec![Lines {
-                protocol: 17,
-                by_source,
-            }],
-            OutcomeId(0),
-        );
+        let row = check(&[Lines::new(17, line(&[(0, 1)]), more)], OutcomeId(0));
         assert_eq!(row.cuts.len(), 2);
     }
 
     #[test]
     fn every_protocol_named() {
         let all = (0..=u8::MAX).map(|protocol| one(protocol, &[(0, u32::from(protocol > 9))]));
-        let row = check(all.collect(), OutcomeId(5));
+        let row = check(&all.collect::<Vec<_>>(), OutcomeId(5));
         assert_eq!(row.cells.default, OutcomeId(1));
         assert_eq!(row.cells.protocols.len(), 10);
         let most = (0..u8::MAX).map(|protocol| one(protocol, &[(0, 1)]));
-        let row = check(most.collect(), OutcomeId(5));
+        let row = check(&most.collect::<Vec<_>>(), OutcomeId(5));
         assert_eq!(row.cells.protocols, [(Protocol(255), OutcomeId(5))]);
     }
 }

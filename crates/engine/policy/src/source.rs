@@ -193,7 +193,8 @@ impl Sources {
 
     /// What changed since the last call, sorted. The caller releases each when done.
     pub(crate) fn take_changed(&mut self) -> Vec<Source> {
-        let mut changed: Vec<Source> = self.changed.drain().collect();
+        let changed = std::mem::take(&mut self.changed);
+        let mut changed: Vec<Source> = changed.into_iter().collect();
         changed.sort_unstable();
         changed
     }

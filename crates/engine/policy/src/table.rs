@@ -13,6 +13,9 @@ use crate::row::{self, Budget, OverBudget};
 use crate::slab::QuestionId;
 use crate::stack::{Gate, Stack, Step, Table};
 
+/// A full table gets room for so many more entries.
+const GROWTH: usize = 64;
+
 /// What tables are made of and made from.
 pub(crate) struct Workshop<'a> {
     pub(crate) blocks: &'a Blocks,
@@ -22,7 +25,7 @@ pub(crate) struct Workshop<'a> {
     pub(crate) rows: &'a mut Rows,
     pub(crate) budget: Budget,
     /// By number of question: whether the class that is loaded answers yes.
-    scratch: Vec<bool>,
+    scratch: &'a mut Vec<bool>,
     /// All classes, sorted.
     all: Option<Vec<ClassId>>,
 }
@@ -42,8 +45,10 @@ impl<'a> Workshop<'a> {
         (blocks, questions, classes): (&'a Blocks, &'a Questions, &'a Classes),
         (outcomes, rows): (&'a mut Outcomes, &'a mut Rows),
         budget: Budget,
+        scratch: &'a mut Vec<bool>,
     ) -> Self {
-        let scratch = vec![false; questions.items.span()];
+        let span = questions.items.span().max(scratch.len());
+        scratch.resize(span, false);
         Self {
             blocks,
             questions,
@@ -75,8 +80,9 @@ impl<'a> Workshop<'a> {
     pub(crate) fn update(
         &mut self,
         stack: &mut Stack,
-        classes: impl IntoIterator<Item = ClassId>,
+        classes: impl ExactSizeIterator<Item = ClassId>,
     ) -> bool {
+        let several = classes.len() > 1;
         let mut groups: FxHashMap<Vec<(u32, Mark)>, RowId> = FxHashMap::default();
         let mut key = Vec::new();
         for class in classes {
@@ -85,16 +91,17 @@ impl<'a> Workshop<'a> {
             };
             let signature = &*item.signature;
             self.marks(stack, signature, &mut key);
-            let row = match groups.get(&key) {
-                Some(row) => *row,
-                None => {
-                    let Ok(row) = self.row_of_marks(stack, signature, &key) else {
-                        return false;
-                    };
-                    let row = self.rows.intern(row, self.outcomes);
+            let row = if let Some(row) = groups.get(&key) {
+                *row
+            } else {
+                let Ok(row) = self.row_of_marks(stack, signature, &key) else {
+                    return false;
+                };
+                let row = self.rows.intern(row, self.outcomes);
+                if several {
                     groups.insert(key.clone(), row);
-                    row
                 }
+                row
             };
             let own = (Some(row) != stack.table.default_row).then_some(row);
             self.set_own(&mut stack.table, class, own);
@@ -156,8 +163,9 @@ impl<'a> Workshop<'a> {
             Mark::Truth(truth) if *number < u32::MAX => Applied::new(&sheet, *number, *truth),
             _ => None,
         });
-        let applied: Vec<Applied<'_>> = applied.collect();
-        row::build(sheet, &applied, self.outcomes, &self.budget)
+        let mut rules: Vec<Applied<'_>> = Vec::with_capacity(marks.len());
+        rules.extend(applied);
+        row::build(sheet, &rules, self.outcomes, &self.budget)
     }
 
     fn sheet<'s>(&self, stack: &'s Stack, signature: &'s Signature) -> Sheet<'s>
@@ -311,11 +319,10 @@ impl<'a> Workshop<'a> {
             .filter(|(_, mark)| *mark == Mark::Truth(Truth::Yes));
         steps.extend(on.map(|(step, _)| *step));
         steps.sort_unstable();
-        let applied = steps
-            .into_iter()
-            .filter_map(|step| Applied::new(&sheet, step, Truth::Yes));
-        let applied: Vec<Applied<'_>> = applied.collect();
-        row::build(sheet, &applied, self.outcomes, &self.budget)
+        let mut rules: Vec<Applied<'_>> = Vec::with_capacity(steps.len());
+        let applied = steps.into_iter();
+        rules.extend(applied.filter_map(|step| Applied::new(&sheet, step, Truth::Yes)));
+        row::build(sheet, &rules, self.outcomes, &self.budget)
     }
 
     /// Puts the rows of all classes in the place of what the table holds.
@@ -378,7 +385,13 @@ impl<'a> Workshop<'a> {
         }
         match (found, new) {
             (Ok(at), Some(new)) => table.rows[at].1 = new,
-            (Err(at), Some(new)) => table.rows.insert(at, (class, new)),
+            (Err(at), Some(new)) => {
+                // Tables are many, large, and grow little.
+                if table.rows.len() == table.rows.capacity() {
+                    table.rows.reserve_exact(GROWTH);
+                }
+                table.rows.insert(at, (class, new));
+            }
             (Ok(at), None) => {
                 table.rows.remove(at);
             }

@@ -280,9 +280,12 @@ impl Engine {
         let idle = self.stacks.take_idle(&mut self.blocks);
         let moved = !changes.changed.is_empty() || !changes.dead.is_empty();
         self.reopen_closed(&mut work, moved);
+        if !moved && idle.is_empty() && work.whole.is_empty() && work.rows.is_empty() {
+            return steps;
+        }
         let parts = (&self.blocks, &self.questions, &self.classes);
         let store = (&mut self.outcomes, &mut self.rows);
-        let mut workshop = Workshop::new(parts, store, self.budget);
+        let mut workshop = Workshop::new(parts, store, self.budget, &mut self.scratch);
         for stack in idle {
             // Packets in flight may still be judged by it.
             let known = changes.new_with_origin().filter_map(|(class, origin)| {
