@@ -109,7 +109,7 @@ fn expect(world: &World, probes: &[Probe], step: &Step) -> Vec<Expectation> {
         let packet = Packet::with_ports(source, address, transport.number(), source_port, port);
         step.advance();
         match census.verdict(&packet).verdict {
-            Verdict::Allow => Expectation::Allow,
+            Verdict::Allow | Verdict::Next => Expectation::Allow,
             Verdict::Deny => Expectation::Deny,
         }
     };

@@ -9,6 +9,8 @@ use ocicat_api::ObjectKey;
 pub enum Verdict {
     Allow,
     Deny,
+    /// No policy of this stage of a host endpoint decided; the next stage judges.
+    Next,
 }
 
 /// The side of an endpoint that judges.
@@ -28,6 +30,10 @@ pub enum PolicyKind {
     /// `networking.k8s.io/v1` NetworkPolicy.
     NetworkPolicy,
     Profile,
+    ClusterNetworkPolicy,
+    StagedGlobalNetworkPolicy,
+    StagedNetworkPolicy,
+    StagedKubernetesNetworkPolicy,
 }
 
 /// Names one policy or profile.
@@ -64,6 +70,8 @@ pub enum Decider {
     MissingProfile(String),
     /// No profile decided.
     EndOfProfiles,
+    /// No policy of a stage that does not deny at its end.
+    EndOfStage,
 }
 
 /// A verdict in one direction at one endpoint, with its whole reason.
@@ -105,6 +113,10 @@ impl fmt::Display for PolicyName {
             PolicyKind::CalicoNetworkPolicy => "cnp",
             PolicyKind::NetworkPolicy => "netpol",
             PolicyKind::Profile => "profile",
+            PolicyKind::ClusterNetworkPolicy => "clusternp",
+            PolicyKind::StagedGlobalNetworkPolicy => "sgnp",
+            PolicyKind::StagedNetworkPolicy => "snp",
+            PolicyKind::StagedKubernetesNetworkPolicy => "sknp",
         };
         if !self.tier.is_empty() {
             write!(f, "{} ", self.tier)?;
@@ -132,6 +144,7 @@ impl fmt::Display for Decider {
             Self::Unreadable(policy) => write!(f, "{policy} (unreadable)"),
             Self::MissingProfile(name) => write!(f, "missing profile {name}"),
             Self::EndOfProfiles => f.write_str("end of profiles"),
+            Self::EndOfStage => f.write_str("end of stage"),
         }
     }
 }

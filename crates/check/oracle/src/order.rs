@@ -126,7 +126,7 @@ fn selects(
     };
     let right_subject = match policy.content {
         // [8]
-        Content::Calico(policy) if policy.host_only => false,
+        Content::Calico(policy) if policy.is_host_only() => false,
         Content::Calico(policy) => {
             right_type(policy.types) && is_subject(census, &policy.subject, namespace, endpoint)
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use ocicat_api::policy::{
-    CalicoPolicy, KubePeer, KubePort, KubeRule, NetworkPolicy, Profile, Subject, Types,
+    CalicoPolicy, KubePeer, KubePort, KubeRule, NetworkPolicy, PolicyStage, Profile, Subject, Types,
 };
 use ocicat_api::rule::{Action, EntityRule, Icmp, Rule, ServiceAccountMatch};
 use ocicat_api::{Family, PortSpec, Problem, Protocol};
@@ -30,7 +30,11 @@ pub fn calico(random: &mut Random, namespace: Option<&str>, name: &str) -> Calic
         types: types(random),
         ingress: random.several(0, 5, rule),
         egress: random.several(0, 5, rule),
-        host_only: namespace.is_none() && random.chance(4),
+        stage: if namespace.is_none() && random.chance(4) {
+            PolicyStage::Untracked
+        } else {
+            PolicyStage::Normal
+        },
     }
 }
 
@@ -110,6 +114,7 @@ pub fn rule(random: &mut Random) -> Rule {
         not_icmp: random.maybe(not_percent, icmp),
         source: entity(random, version, has_ports),
         destination: entity(random, version, has_ports),
+        http: None,
         annotations: BTreeMap::new(),
         unreadable: random.maybe(5, |_| problem()).into_iter().collect(),
     }

@@ -262,6 +262,7 @@ fn set(random: &mut Random, space: Option<&str>, name: &str) -> NetworkSet {
     NetworkSet {
         metadata: metadata(space, name, endpoint_labels(random)),
         nets: random.several(0, 4, random_net),
+        domains: Vec::new(),
     }
 }
 

@@ -88,6 +88,7 @@ fn features(judgement: &Judgement) -> Vec<String> {
         Decider::Unreadable(policy) => format!("unreadable {:?}", policy.kind),
         Decider::MissingProfile(_) => "missing profile".to_owned(),
         Decider::EndOfProfiles => "end of profiles".to_owned(),
+        Decider::EndOfStage => "end of stage".to_owned(),
     });
     if matches!(&judgement.decider, Decider::Rule(rule) if rule.index > 1) {
         all.push("rule of a later index".to_owned());

@@ -279,7 +279,8 @@ impl Rule {
 impl From<Verdict> for Answer {
     fn from(verdict: Verdict) -> Self {
         match verdict {
-            Verdict::Allow => Self::Allow,
+            // A stage that does not decide lets the packet go on.
+            Verdict::Allow | Verdict::Next => Self::Allow,
             Verdict::Deny => Self::Deny,
         }
     }

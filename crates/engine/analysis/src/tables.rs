@@ -134,6 +134,10 @@ impl Tables {
                     order: Some(KUBERNETES_ORDER),
                 };
             }
+            PolicyKind::ClusterNetworkPolicy => Kind::ClusterNetworkPolicy,
+            PolicyKind::StagedNetworkPolicy => Kind::StagedNetworkPolicy,
+            PolicyKind::StagedGlobalNetworkPolicy => Kind::StagedGlobalNetworkPolicy,
+            PolicyKind::StagedKubernetesNetworkPolicy => Kind::StagedKubernetesNetworkPolicy,
             PolicyKind::Profile => {
                 return PolicyView {
                     reference,

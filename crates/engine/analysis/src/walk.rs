@@ -128,7 +128,7 @@ impl Walk<'_> {
     fn policy(&mut self, policy: &PolicyRef) -> PolicyEnd {
         let end = match &self.outcome.decider {
             Decider::Rule(rule) if *rule.policy == *policy => match self.outcome.verdict {
-                Verdict::Allow => PolicyEnd::Allow,
+                Verdict::Allow | Verdict::Next => PolicyEnd::Allow,
                 Verdict::Deny => PolicyEnd::Deny,
             },
             Decider::Undetermined(rule) if *rule.policy == *policy => PolicyEnd::Undetermined,

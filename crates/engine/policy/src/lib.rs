@@ -200,7 +200,17 @@ impl Engine {
             }
             Object::Node(x) => self.nets.put_node(&key, Some(x)),
             Object::IpPool(x) => self.nets.put_pool(&key, Some(x)),
-            Object::Service(_) | Object::Controller(..) | Object::IpamBlock(_) => {}
+            Object::EndpointSlice(_)
+            | Object::ClusterNetworkPolicy(_)
+            | Object::StagedNetworkPolicy(_)
+            | Object::StagedGlobalNetworkPolicy(_)
+            | Object::StagedKubernetesNetworkPolicy(_)
+            | Object::HostEndpoint(_)
+            | Object::FelixConfiguration(_)
+            | Object::KubeControllersConfiguration(_)
+            | Object::Service(_)
+            | Object::Controller(..)
+            | Object::IpamBlock(_) => {}
         }
     }
 
@@ -227,7 +237,15 @@ impl Engine {
             }
             Kind::Node => self.nets.put_node(key, None),
             Kind::IpPool => self.nets.put_pool(key, None),
-            Kind::Service
+            Kind::EndpointSlice
+            | Kind::ClusterNetworkPolicy
+            | Kind::StagedNetworkPolicy
+            | Kind::StagedGlobalNetworkPolicy
+            | Kind::StagedKubernetesNetworkPolicy
+            | Kind::HostEndpoint
+            | Kind::FelixConfiguration
+            | Kind::KubeControllersConfiguration
+            | Kind::Service
             | Kind::Deployment
             | Kind::StatefulSet
             | Kind::DaemonSet

@@ -359,6 +359,10 @@ impl Policies {
                 PolicyKind::GlobalNetworkPolicy => 0,
                 PolicyKind::CalicoNetworkPolicy => 1,
                 PolicyKind::NetworkPolicy | PolicyKind::Profile => 2,
+                PolicyKind::ClusterNetworkPolicy => 3,
+                PolicyKind::StagedGlobalNetworkPolicy => 4,
+                PolicyKind::StagedNetworkPolicy => 5,
+                PolicyKind::StagedKubernetesNetworkPolicy => 6,
             };
             let of_tier = (tier.order, &tier.name);
             (
@@ -456,7 +460,7 @@ fn calico_subject(
     interner: &mut Interner,
     problems: &mut Vec<Problem>,
 ) -> Subject {
-    if policy.host_only {
+    if policy.is_host_only() {
         return Subject::Nobody;
     }
     let names = &mut interner.names;

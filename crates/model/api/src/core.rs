@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use crate::{Metadata, Protocol};
+use crate::{Metadata, PortSpec, Protocol};
 
 /// A namespace. `metadata.labels` includes `kubernetes.io/metadata.name`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,8 +103,67 @@ pub struct Controller {
     pub template: Pod,
 }
 
-/// A service: read so that its name is known.
+/// A service. What it serves is in its [`EndpointSlice`]s.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Service {
     pub metadata: Metadata,
+    /// `spec.clusterIPs` and `spec.externalIPs` and those of the load balancer: addresses that are
+    /// translated. Without `None`.
+    pub addresses: Vec<IpAddr>,
+    pub ports: Vec<ServicePort>,
+    /// `spec.selector`; absent for services whose endpoints others write.
+    pub selector: Option<BTreeMap<Arc<str>, Arc<str>>>,
+}
+
+/// One port of a service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServicePort {
+    /// May be empty.
+    pub name: Arc<str>,
+    pub protocol: Protocol,
+    pub port: u16,
+    /// A number or name of the pods' ports; default `port`.
+    pub target: PortSpec,
+}
+
+/// `discovery.k8s.io/v1` EndpointSlice: a part of what is behind a service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndpointSlice {
+    pub metadata: Metadata,
+    /// Label `kubernetes.io/service-name`; a slice without it belongs to no service.
+    pub service: Option<Arc<str>>,
+    /// Addresses of all endpoints, ready or not: a connection may last longer than readiness.
+    pub addresses: Vec<IpAddr>,
+    /// A port without number is every port of its protocol.
+    pub ports: Vec<SlicePort>,
+}
+
+/// One port of an [`EndpointSlice`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SlicePort {
+    pub protocol: Protocol,
+    pub port: Option<u16>,
+}
+
+/// `projectcalico.org/v3` HostEndpoint: an interface of a host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostEndpoint {
+    pub metadata: Metadata,
+    pub node: Arc<str>,
+    pub interface: HostInterface,
+    /// `expectedIPs`: the addresses by which selectors of rules know the endpoint.
+    pub expected_ips: Vec<IpAddr>,
+    pub profiles: Vec<Arc<str>>,
+    pub ports: Vec<EndpointPort>,
+}
+
+/// Which interfaces a host endpoint stands for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum HostInterface {
+    /// `interfaceName`: at most 15 bytes.
+    Named(Arc<str>),
+    /// `interfaceName: "*"`: all that are not of workloads.
+    All,
+    /// No `interfaceName`: the interface that holds one of `expectedIPs`.
+    ByAddress,
 }

@@ -33,7 +33,7 @@ const CALICO: &str = "projectcalico.org";
 
 /// In the order of [`Kind`]'s variants. Short names are those of `kubectl` and of Calico's resource
 /// definitions.
-const TABLE: [KindInfo; 20] = [
+const TABLE: [KindInfo; 28] = [
     row(
         Kind::Namespace,
         "",
@@ -182,6 +182,78 @@ const TABLE: [KindInfo; 20] = [
         Cluster,
         &[],
     ),
+    row(
+        Kind::EndpointSlice,
+        "discovery.k8s.io",
+        "v1",
+        "EndpointSlice",
+        "endpointslices",
+        Namespaced,
+        &[],
+    ),
+    row(
+        Kind::ClusterNetworkPolicy,
+        "policy.networking.k8s.io",
+        "v1alpha2",
+        "ClusterNetworkPolicy",
+        "clusternetworkpolicies",
+        Cluster,
+        &["clusternp"],
+    ),
+    row(
+        Kind::StagedNetworkPolicy,
+        CALICO,
+        "v3",
+        "StagedNetworkPolicy",
+        "stagednetworkpolicies",
+        Namespaced,
+        &["snp", "scnp"],
+    ),
+    row(
+        Kind::StagedGlobalNetworkPolicy,
+        CALICO,
+        "v3",
+        "StagedGlobalNetworkPolicy",
+        "stagedglobalnetworkpolicies",
+        Cluster,
+        &["sgnp"],
+    ),
+    row(
+        Kind::StagedKubernetesNetworkPolicy,
+        CALICO,
+        "v3",
+        "StagedKubernetesNetworkPolicy",
+        "stagedkubernetesnetworkpolicies",
+        Namespaced,
+        &["sknp"],
+    ),
+    row(
+        Kind::HostEndpoint,
+        CALICO,
+        "v3",
+        "HostEndpoint",
+        "hostendpoints",
+        Cluster,
+        &["hep", "heps"],
+    ),
+    row(
+        Kind::FelixConfiguration,
+        CALICO,
+        "v3",
+        "FelixConfiguration",
+        "felixconfigurations",
+        Cluster,
+        &["felixconfig", "felixconfigs"],
+    ),
+    row(
+        Kind::KubeControllersConfiguration,
+        CALICO,
+        "v3",
+        "KubeControllersConfiguration",
+        "kubecontrollersconfigurations",
+        Cluster,
+        &["kcc", "kccs"],
+    ),
 ];
 
 const fn row(
@@ -261,6 +333,7 @@ impl Kind {
             Self::Profile => "profile",
             Self::IpPool => "ippool",
             Self::IpamBlock => "ipamblock",
+            Self::EndpointSlice => "endpointslice",
             _ => self.info().short_names[0],
         }
     }
@@ -306,7 +379,7 @@ mod tests {
             assert_eq!(info.kind.info(), info);
         }
         // The last variant: a new one must get a row.
-        assert_eq!(Kind::IpamBlock as usize + 1, TABLE.len());
+        assert_eq!(Kind::KubeControllersConfiguration as usize + 1, TABLE.len());
     }
 
     #[test]

@@ -43,6 +43,7 @@
 //!
 //! It opens no files, asks no server, and does not know what policy decides.
 
+pub mod config;
 pub mod core;
 pub mod decode;
 pub mod document;

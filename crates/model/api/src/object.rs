@@ -1,9 +1,13 @@
 //! All kinds in one place.
 
+use crate::config::{FelixConfiguration, KubeControllersConfiguration};
 use crate::core::{
-    Controller, IpPool, IpamBlock, Namespace, Node, Pod, Service, ServiceAccount, WorkloadEndpoint,
+    Controller, EndpointSlice, HostEndpoint, IpPool, IpamBlock, Namespace, Node, Pod, Service,
+    ServiceAccount, WorkloadEndpoint,
 };
-use crate::policy::{CalicoPolicy, NetworkPolicy, NetworkSet, Profile, Tier};
+use crate::policy::{
+    CalicoPolicy, ClusterNetworkPolicy, NetworkPolicy, NetworkSet, Profile, Staged, Tier,
+};
 use crate::{Metadata, ObjectKey};
 
 /// The kinds that are read. The name of a variant is the name of the kind, except where two
@@ -32,6 +36,14 @@ pub enum Kind {
     WorkloadEndpoint,
     IpPool,
     IpamBlock,
+    EndpointSlice,
+    ClusterNetworkPolicy,
+    StagedNetworkPolicy,
+    StagedGlobalNetworkPolicy,
+    StagedKubernetesNetworkPolicy,
+    HostEndpoint,
+    FelixConfiguration,
+    KubeControllersConfiguration,
 }
 
 /// One decoded object.
@@ -54,6 +66,14 @@ pub enum Object {
     WorkloadEndpoint(WorkloadEndpoint),
     IpPool(IpPool),
     IpamBlock(IpamBlock),
+    EndpointSlice(EndpointSlice),
+    ClusterNetworkPolicy(ClusterNetworkPolicy),
+    StagedNetworkPolicy(Staged<CalicoPolicy>),
+    StagedGlobalNetworkPolicy(Staged<CalicoPolicy>),
+    StagedKubernetesNetworkPolicy(Staged<NetworkPolicy>),
+    HostEndpoint(HostEndpoint),
+    FelixConfiguration(FelixConfiguration),
+    KubeControllersConfiguration(KubeControllersConfiguration),
 }
 
 impl Object {
@@ -76,6 +96,14 @@ impl Object {
             Self::WorkloadEndpoint(_) => Kind::WorkloadEndpoint,
             Self::IpPool(_) => Kind::IpPool,
             Self::IpamBlock(_) => Kind::IpamBlock,
+            Self::EndpointSlice(_) => Kind::EndpointSlice,
+            Self::ClusterNetworkPolicy(_) => Kind::ClusterNetworkPolicy,
+            Self::StagedNetworkPolicy(_) => Kind::StagedNetworkPolicy,
+            Self::StagedGlobalNetworkPolicy(_) => Kind::StagedGlobalNetworkPolicy,
+            Self::StagedKubernetesNetworkPolicy(_) => Kind::StagedKubernetesNetworkPolicy,
+            Self::HostEndpoint(_) => Kind::HostEndpoint,
+            Self::FelixConfiguration(_) => Kind::FelixConfiguration,
+            Self::KubeControllersConfiguration(_) => Kind::KubeControllersConfiguration,
         }
     }
 
@@ -96,6 +124,13 @@ impl Object {
             Self::WorkloadEndpoint(x) => &x.metadata,
             Self::IpPool(x) => &x.metadata,
             Self::IpamBlock(x) => &x.metadata,
+            Self::EndpointSlice(x) => &x.metadata,
+            Self::ClusterNetworkPolicy(x) => &x.metadata,
+            Self::StagedNetworkPolicy(x) | Self::StagedGlobalNetworkPolicy(x) => &x.policy.metadata,
+            Self::StagedKubernetesNetworkPolicy(x) => &x.policy.metadata,
+            Self::HostEndpoint(x) => &x.metadata,
+            Self::FelixConfiguration(x) => &x.metadata,
+            Self::KubeControllersConfiguration(x) => &x.metadata,
         }
     }
 

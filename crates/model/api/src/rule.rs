@@ -30,9 +30,12 @@ pub struct Rule {
     pub not_icmp: Option<Icmp>,
     pub source: EntityRule,
     pub destination: EntityRule,
+    /// Only in ingress Allow rules for TCP. Nothing enforces it yet, so it is noted in `unreadable`
+    /// too and the rule matches nothing.
+    pub http: Option<HttpMatch>,
     pub annotations: BTreeMap<Arc<str>, Arc<str>>,
-    /// Parts that could not be understood, unknown fields and not yet supported fields (such as
-    /// `services` and `http`) included. They are absent from the other fields. If there are any,
+    /// Parts that could not be understood, unknown fields, and fields that nothing enforces yet
+    /// (`http`, `domains`) included. If there are any,
     /// the rule fails closed: Allow and Log match nothing; Deny and Pass deny whatever the rest
     /// of the rule matches.
     pub unreadable: Vec<Problem>,
@@ -59,6 +62,35 @@ pub struct EntityRule {
     pub service_accounts: Option<ServiceAccountMatch>,
     pub ports: Vec<PortSpec>,
     pub not_ports: Vec<PortSpec>,
+    /// `services`: in the destination of an egress rule the endpoints of the service with their
+    /// ports, in the source of an ingress rule their addresses. Not together with selectors, nets
+    /// or ports.
+    pub service: Option<ServiceMatch>,
+    /// `domains`, lower case, without the last dot; `*.` in front is any name below. Nobody
+    /// observes names yet, so they are noted in [`Rule::unreadable`] too.
+    pub domains: Vec<Arc<str>>,
+}
+
+/// `services`: one service by name.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ServiceMatch {
+    /// In a NetworkPolicy the policy's namespace if none is written; a GlobalNetworkPolicy or
+    /// Profile must name it.
+    pub namespace: Arc<str>,
+    pub name: Arc<str>,
+}
+
+/// `http`: methods and paths are ANDed; the entries of each are ORed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HttpMatch {
+    pub methods: Vec<Arc<str>>,
+    pub paths: Vec<HttpPath>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HttpPath {
+    Exact(Arc<str>),
+    Prefix(Arc<str>),
 }
 
 /// `serviceAccounts`: `names` and `selector` are ANDed.

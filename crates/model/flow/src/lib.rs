@@ -14,6 +14,9 @@ use serde::{Deserialize, Serialize};
 pub enum Verdict {
     Allow,
     Deny,
+    /// No policy of this stage of a host endpoint decided (untracked and pre-DNAT policy): the
+    /// next stage judges.
+    Next,
 }
 
 /// The side of an endpoint that judges: what it receives, or what it sends.
@@ -35,6 +38,12 @@ pub enum PolicyKind {
     /// `projectcalico.org/v3` Profile, or the profile of a namespace (`kns.NAME`) or service
     /// account (`ksa.NAMESPACE.NAME`).
     Profile,
+    /// `policy.networking.k8s.io/v1alpha2` ClusterNetworkPolicy.
+    ClusterNetworkPolicy,
+    /// The staged kinds of `projectcalico.org/v3`, in previews.
+    StagedNetworkPolicy,
+    StagedGlobalNetworkPolicy,
+    StagedKubernetesNetworkPolicy,
 }
 
 /// Names one policy. `tier` is empty for profiles.
@@ -71,6 +80,8 @@ pub enum Decider {
     MissingProfile { name: Arc<str> },
     /// None of the endpoint's profiles decided.
     EndOfProfiles,
+    /// A stage of a host endpoint of which no policy decided, and which does not deny at its end.
+    EndOfStage,
 }
 
 /// A verdict with its whole reason. Equal outcomes are stored once.
@@ -88,10 +99,10 @@ impl Verdict {
     /// The verdict of a packet that both sides judge.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
-        if self == Self::Allow {
-            other
-        } else {
+        if self == Self::Deny || other == Self::Deny {
             Self::Deny
+        } else {
+            self.min(other)
         }
     }
 }
@@ -101,6 +112,7 @@ impl fmt::Display for Verdict {
         f.write_str(match self {
             Self::Allow => "Allow",
             Self::Deny => "Deny",
+            Self::Next => "Next",
         })
     }
 }
@@ -123,6 +135,10 @@ impl PolicyKind {
             Self::GlobalNetworkPolicy => "gnp",
             Self::NetworkPolicy => "netpol",
             Self::Profile => "profile",
+            Self::ClusterNetworkPolicy => "clusternp",
+            Self::StagedNetworkPolicy => "snp",
+            Self::StagedGlobalNetworkPolicy => "sgnp",
+            Self::StagedKubernetesNetworkPolicy => "sknp",
         }
     }
 }
@@ -160,6 +176,7 @@ impl fmt::Display for Decider {
             Self::OverBudget => f.write_str("over budget"),
             Self::MissingProfile { name } => write!(f, "missing profile {name}"),
             Self::EndOfProfiles => f.write_str("end of profiles"),
+            Self::EndOfStage => f.write_str("end of stage"),
         }
     }
 }

@@ -11,8 +11,10 @@
 //! Rows and outcomes never change their content. A number that went out of use is not given to
 //! another thing by the same calculation.
 
+mod host;
 mod table;
 
+pub use host::{HostEndpoint, HostInterfaces, Stage, StageStacks};
 pub use table::{Cells, PortRange, Protocol, Row, ServiceMatch, SourceCut};
 
 use std::collections::BTreeMap;
@@ -48,7 +50,7 @@ number!(
 );
 
 /// `namespace/name` of a Pod, or `namespace/name` of a WorkloadEndpoint, with its kind in front:
-/// `pod/shop/web-1`, `wep/office/printer`.
+/// `pod/shop/web-1`, `wep/office/printer`. A host endpoint is `hep/NAME`.
 pub type EndpointId = Arc<str>;
 
 /// What judges one local address in one direction.
@@ -110,6 +112,8 @@ pub struct NodeState {
     pub rows: BTreeMap<RowId, Arc<Row>>,
     pub stacks: BTreeMap<StackId, Stack>,
     pub endpoints: BTreeMap<EndpointId, EndpointPolicy>,
+    /// Of this host.
+    pub host_endpoints: BTreeMap<EndpointId, Arc<HostEndpoint>>,
 }
 
 /// One difference between two states. A list of changes in order is a delta.
@@ -125,6 +129,7 @@ pub enum Change {
     /// The row of a class in a stack; `None` returns it to the default row.
     StackRow(StackId, ClassId, Option<RowId>),
     Endpoint(EndpointId, Option<EndpointPolicy>),
+    HostEndpoint(EndpointId, Option<Arc<HostEndpoint>>),
 }
 
 /// The changes from one state to the next.
@@ -162,6 +167,9 @@ impl NodeState {
                 }
             }
             Change::Endpoint(id, policy) => put(&mut self.endpoints, id, policy.as_ref()),
+            Change::HostEndpoint(id, endpoint) => {
+                put(&mut self.host_endpoints, id, endpoint.as_ref());
+            }
         }
     }
 

@@ -224,6 +224,7 @@ impl Core {
             let verdict = match outcome.verdict {
                 ocicat_flow::Verdict::Allow => "allow",
                 ocicat_flow::Verdict::Deny => "deny",
+                ocicat_flow::Verdict::Next => "next",
             };
             let decider = decider_text(&outcome.decider);
             *metrics.deciders.entry((decider, verdict)).or_default() += packets;

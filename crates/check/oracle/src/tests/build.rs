@@ -100,6 +100,7 @@ pub fn set(namespace: &str, name: &str, net: &str, pairs: &[(&str, &str)]) -> Ob
     let set = NetworkSet {
         metadata: meta(namespace, name, pairs),
         nets,
+        domains: Vec::new(),
     };
     if namespace.is_empty() {
         Object::GlobalNetworkSet(set)
@@ -147,7 +148,7 @@ pub fn policy(namespace: &str, name: &str) -> CalicoPolicy {
         },
         ingress: Vec::new(),
         egress: Vec::new(),
-        host_only: false,
+        stage: ocicat_api::policy::PolicyStage::Normal,
     }
 }
 
@@ -189,6 +190,7 @@ pub fn rule(action: Action) -> Rule {
         not_icmp: None,
         source: EntityRule::default(),
         destination: EntityRule::default(),
+        http: None,
         annotations: BTreeMap::new(),
         unreadable: Vec::new(),
     }

@@ -258,7 +258,7 @@ fn rules_of_egress_are_named_as_such() {
 #[test]
 fn host_only_policies_do_not_reach_workloads() {
     let mut p = policy("", "p");
-    p.host_only = true;
+    p.stage = ocicat_api::policy::PolicyStage::Untracked;
     p.subject = subject(Selector::All);
     assert_eq!(
         judged(vec![Object::GlobalNetworkPolicy(p)]).verdict,

@@ -176,7 +176,7 @@ fn calico_spec(policy: &CalicoPolicy) -> Value {
             spec[name] = rules.iter().map(rule).collect();
         }
     }
-    if policy.host_only {
+    if policy.is_host_only() {
         spec["doNotTrack"] = json!(true);
         spec["applyOnForward"] = json!(true);
     }

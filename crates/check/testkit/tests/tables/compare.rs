@@ -202,6 +202,7 @@ pub fn judgement(outcome: &flow::Outcome) -> Result<Judgement, String> {
         verdict: match outcome.verdict {
             flow::Verdict::Allow => Verdict::Allow,
             flow::Verdict::Deny => Verdict::Deny,
+            flow::Verdict::Next => Verdict::Next,
         },
         decider: match &outcome.decider {
             flow::Decider::Rule(rule) => Decider::Rule(rule_name(rule)),
@@ -210,6 +211,7 @@ pub fn judgement(outcome: &flow::Outcome) -> Result<Judgement, String> {
             flow::Decider::Unreadable(policy) => Decider::Unreadable(policy_name(policy)),
             flow::Decider::MissingProfile { name } => Decider::MissingProfile(name.to_string()),
             flow::Decider::EndOfProfiles => Decider::EndOfProfiles,
+            flow::Decider::EndOfStage => Decider::EndOfStage,
             flow::Decider::OverBudget => return Err("over budget".to_owned()),
         },
         passed: rules(&outcome.passed),
@@ -232,6 +234,12 @@ pub fn policy_name(policy: &flow::PolicyRef) -> PolicyName {
             flow::PolicyKind::GlobalNetworkPolicy => PolicyKind::GlobalNetworkPolicy,
             flow::PolicyKind::NetworkPolicy => PolicyKind::NetworkPolicy,
             flow::PolicyKind::Profile => PolicyKind::Profile,
+            flow::PolicyKind::ClusterNetworkPolicy => PolicyKind::ClusterNetworkPolicy,
+            flow::PolicyKind::StagedNetworkPolicy => PolicyKind::StagedNetworkPolicy,
+            flow::PolicyKind::StagedGlobalNetworkPolicy => PolicyKind::StagedGlobalNetworkPolicy,
+            flow::PolicyKind::StagedKubernetesNetworkPolicy => {
+                PolicyKind::StagedKubernetesNetworkPolicy
+            }
         },
         namespace: policy.namespace.as_ref().map(ToString::to_string),
         name: policy.name.to_string(),

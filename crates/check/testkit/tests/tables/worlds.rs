@@ -125,6 +125,10 @@ fn key(rule: &RuleName) -> Option<ObjectKey> {
         PolicyKind::CalicoNetworkPolicy => Kind::CalicoNetworkPolicy,
         PolicyKind::NetworkPolicy => Kind::NetworkPolicy,
         PolicyKind::Profile => Kind::Profile,
+        PolicyKind::ClusterNetworkPolicy => Kind::ClusterNetworkPolicy,
+        PolicyKind::StagedGlobalNetworkPolicy => Kind::StagedGlobalNetworkPolicy,
+        PolicyKind::StagedNetworkPolicy => Kind::StagedNetworkPolicy,
+        PolicyKind::StagedKubernetesNetworkPolicy => Kind::StagedKubernetesNetworkPolicy,
     };
     let namespace = rule.policy.namespace.as_deref().map(Into::into);
     Some(ObjectKey {

@@ -349,6 +349,8 @@ fn sort(changes: &[Change]) -> Sorted<'_> {
             Change::Endpoint(id, policy) => {
                 sorted.endpoints.insert(id, policy.as_ref());
             }
+            // Nothing calculates host endpoints yet.
+            Change::HostEndpoint(..) => {}
         }
     }
     sorted.classes = classes.into_iter().collect();

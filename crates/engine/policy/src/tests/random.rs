@@ -268,7 +268,11 @@ impl Dice {
             types: self.types(),
             ingress: self.rules(),
             egress: self.rules(),
-            host_only: self.once_in(20),
+            stage: if self.once_in(20) {
+                ocicat_api::policy::PolicyStage::Untracked
+            } else {
+                ocicat_api::policy::PolicyStage::Normal
+            },
         }
     }
 

@@ -129,6 +129,7 @@ pub(super) fn set(name: &str, label_text: &str, nets: &str) -> Object {
             .split_whitespace()
             .map(|net| net.parse().unwrap())
             .collect(),
+        domains: Vec::new(),
     };
     if name.contains('/') {
         Object::NetworkSet(set)
@@ -167,7 +168,7 @@ pub(super) fn policy(
         },
         ingress,
         egress,
-        host_only: false,
+        stage: ocicat_api::policy::PolicyStage::Normal,
     }
 }
 
@@ -188,6 +189,7 @@ pub(super) fn rule(action: Action) -> Rule {
         not_icmp: None,
         source: EntityRule::default(),
         destination: EntityRule::default(),
+        http: None,
         annotations: BTreeMap::new(),
         unreadable: Vec::new(),
     }

@@ -8,7 +8,7 @@ use super::names;
 use super::node::{Node, Problems, Read};
 use super::rule::{closed, rules};
 use super::selector;
-use crate::policy::{CalicoPolicy, NetworkSet, Profile, Subject, Tier, Types};
+use crate::policy::{CalicoPolicy, NetworkSet, PolicyStage, Profile, Subject, Tier, Types};
 use crate::rule::{Action, Rule};
 use crate::{Kind, Metadata};
 
@@ -83,15 +83,15 @@ pub(super) fn policy(
     let egress = rules(&spec, "egress", problems);
     let types = types(&spec, &ingress, &egress, whole, problems);
     check_performance_hints(&spec, problems);
-    let host_only = if global {
-        host_only(&spec, &egress, types, problems)
+    let stage = if global {
+        stage(&spec, &egress, types, problems)
     } else {
-        Ok(false)
+        Ok(PolicyStage::Normal)
     };
     let order = order(&spec, problems);
     let tier = spec.optional("tier", problems, tier_name);
     let mut subject = subject(&spec, problems);
-    if whole == Whole::Unknown || order.is_err() || tier.is_err() || host_only.is_err() {
+    if whole == Whole::Unknown || order.is_err() || tier.is_err() || stage.is_err() {
         subject = Subject::Unreadable;
     }
     CalicoPolicy {
@@ -102,7 +102,7 @@ pub(super) fn policy(
         types,
         ingress,
         egress,
-        host_only: host_only.unwrap_or_default(),
+        stage: stage.unwrap_or_default(),
     }
 }
 
@@ -200,13 +200,13 @@ fn check_performance_hints(spec: &Node<'_>, problems: &mut Problems) {
     });
 }
 
-/// Whether a GlobalNetworkPolicy concerns host endpoints alone, which are not supported yet.
-fn host_only(
+/// Where a GlobalNetworkPolicy judges the packets of host endpoints, which are not supported yet.
+fn stage(
     spec: &Node<'_>,
     egress: &[Rule],
     types: Types,
     problems: &mut Problems,
-) -> Read<bool> {
+) -> Read<PolicyStage> {
     let mut flag = |name: &str| {
         let read = spec.optional(name, problems, Node::boolean);
         read.map(Option::unwrap_or_default)
@@ -242,7 +242,12 @@ fn host_only(
             "concerns only host endpoints, which are not supported yet",
         );
     }
-    Ok(untracked? || pre_dnat?)
+    Ok(match (untracked?, pre_dnat?, forward == Ok(true)) {
+        (true, ..) => PolicyStage::Untracked,
+        (_, true, _) => PolicyStage::PreDnat,
+        (.., true) => PolicyStage::Forward,
+        _ => PolicyStage::Normal,
+    })
 }
 
 /// Reads a Tier.
@@ -296,6 +301,7 @@ pub(super) fn network_set(
     NetworkSet {
         metadata,
         nets: spec.each("nets", problems, net),
+        domains: Vec::new(),
     }
 }
 

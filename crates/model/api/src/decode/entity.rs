@@ -65,6 +65,8 @@ pub(super) fn entity(
         service_accounts: node.lenient("serviceAccounts", problems, service_accounts),
         ports: ports(&node, "ports", ports_of, problems),
         not_ports: ports(&node, "notPorts", ports_of, problems),
+        service: None,
+        domains: Vec::new(),
     }
 }
 

@@ -266,7 +266,11 @@ fn clean_set(kind: Kind, raw: RawSet<'_>) -> Option<Object> {
     let nets = nets
         .map(|text| parse_net(&text.0).ok())
         .collect::<Option<_>>()?;
-    let set = NetworkSet { metadata, nets };
+    let set = NetworkSet {
+        metadata,
+        nets,
+        domains: Vec::new(),
+    };
     Some(match kind {
         Kind::NetworkSet => Object::NetworkSet(set),
         _ => Object::GlobalNetworkSet(set),

@@ -54,6 +54,7 @@ pub(super) fn closed(unreadable: Vec<Problem>) -> Rule {
         not_icmp: None,
         source: EntityRule::default(),
         destination: EntityRule::default(),
+        http: None,
         annotations: BTreeMap::new(),
         unreadable,
     }
@@ -93,6 +94,7 @@ fn parts(node: &Node<'_>, problems: &mut Problems) -> Rule {
         not_icmp: node.lenient("notICMP", problems, icmp),
         source: entity(node, "source", ports_of, problems),
         destination: entity(node, "destination", ports_of, problems),
+        http: None,
         annotations: annotations(node, problems),
         unreadable: Vec::new(),
     };

@@ -53,7 +53,7 @@ fn a_whole_policy() {
     assert_eq!(policy.metadata.namespace.as_deref(), Some("default"));
     assert_eq!((&*policy.tier, policy.order), ("security", Some(12.5)));
     assert!(policy.types.ingress && policy.types.egress);
-    assert!(!policy.host_only);
+    assert!(!policy.is_host_only());
     let Subject::Selectors {
         selector,
         namespace_selector,
@@ -154,7 +154,7 @@ fn global_policies() {
         "GlobalNetworkPolicy",
         "  doNotTrack: true\n  applyOnForward: true\n",
     );
-    assert!(policy_.host_only);
+    assert!(policy_.is_host_only());
     assert_eq!(found.len(), 2, "{found:?}");
     assert!(
         found.iter().all(|text| text.starts_with("warning: ")),
@@ -164,7 +164,7 @@ fn global_policies() {
         "GlobalNetworkPolicy",
         "  preDNAT: true\n  types: [Egress]\n",
     );
-    assert!(policy_.host_only);
+    assert!(policy_.is_host_only());
     assert!(
         found
             .iter()
@@ -179,18 +179,18 @@ fn global_policies() {
         "GlobalNetworkPolicy",
         "  preDNAT: true\n  doNotTrack: true\n  applyOnForward: true\n",
     );
-    assert!(policy_.host_only);
+    assert!(policy_.is_host_only());
     assert!(
         found.iter().any(|text| text.contains("not both")),
         "{found:?}"
     );
     let (policy_, _) = policy("GlobalNetworkPolicy", "  doNotTrack: yes\n");
     assert_eq!(
-        (policy_.host_only, policy_.subject),
+        (policy_.is_host_only(), policy_.subject),
         (false, Subject::Unreadable)
     );
     let (policy_, _) = policy("GlobalNetworkPolicy", "  applyOnForward: true\n");
-    assert!(!policy_.host_only);
+    assert!(!policy_.is_host_only());
 }
 
 #[test]
