@@ -203,6 +203,10 @@ fn key(policy: &PolicyRef) -> Option<ObjectKey> {
         PolicyKind::NetworkPolicy => Kind::NetworkPolicy,
         PolicyKind::CalicoNetworkPolicy => Kind::CalicoNetworkPolicy,
         PolicyKind::GlobalNetworkPolicy => Kind::GlobalNetworkPolicy,
+        PolicyKind::ClusterNetworkPolicy => Kind::ClusterNetworkPolicy,
+        PolicyKind::StagedNetworkPolicy => Kind::StagedNetworkPolicy,
+        PolicyKind::StagedGlobalNetworkPolicy => Kind::StagedGlobalNetworkPolicy,
+        PolicyKind::StagedKubernetesNetworkPolicy => Kind::StagedKubernetesNetworkPolicy,
         PolicyKind::Profile => {
             return match (
                 policy.name.strip_prefix("kns."),

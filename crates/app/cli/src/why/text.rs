@@ -252,7 +252,7 @@ fn name(party: &Party) -> String {
 
 fn verdict(verdict: Verdict) -> String {
     let style = match verdict {
-        Verdict::Allow => Style::Green,
+        Verdict::Allow | Verdict::Next => Style::Green,
         Verdict::Deny => Style::Red,
     };
     paint(Stream::Out, style, &verdict.to_string())
