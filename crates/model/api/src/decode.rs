@@ -30,18 +30,25 @@ use serde_json::Value;
 use crate::{Kind, Object, Problem};
 
 mod calico;
+mod cluster;
 mod controller;
 mod core;
+mod duration;
 mod entity;
 mod envelope;
 mod fast;
+mod felix;
+mod host;
+mod http;
 mod ipam;
 mod kube;
+mod kubecontrollers;
 mod meta;
 mod names;
 mod node;
 mod rule;
 mod selector;
+mod service;
 
 pub use fast::decode_json;
 pub(crate) use meta::NAMESPACE_NAME_LABEL;
@@ -100,7 +107,14 @@ fn strictness(kind: Kind) -> Strictness {
         | Kind::NetworkSet
         | Kind::GlobalNetworkSet
         | Kind::Profile
-        | Kind::IpPool => Strictness::AllFields,
+        | Kind::IpPool
+        | Kind::ClusterNetworkPolicy
+        | Kind::StagedNetworkPolicy
+        | Kind::StagedGlobalNetworkPolicy
+        | Kind::StagedKubernetesNetworkPolicy
+        | Kind::HostEndpoint
+        | Kind::FelixConfiguration
+        | Kind::KubeControllersConfiguration => Strictness::AllFields,
         _ => Strictness::OnlyWhatWeRead,
     }
 }
@@ -114,37 +128,21 @@ fn object(kind: Kind, root: &Node<'_>, problems: &mut Problems) -> Option<Object
     Some(match kind {
         Kind::Namespace => Object::Namespace(crate::core::Namespace { metadata }),
         Kind::ServiceAccount => Object::ServiceAccount(crate::core::ServiceAccount { metadata }),
-        Kind::Service => Object::Service(crate::core::Service {
-            metadata,
-            addresses: Vec::new(),
-            ports: Vec::new(),
-            selector: None,
-        }),
+        Kind::Service => Object::Service(service::service(root, metadata, problems)),
         Kind::Node => Object::Node(core::node(root, metadata, problems)),
         Kind::Pod => Object::Pod(core::pod(root, metadata, problems)),
         Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet | Kind::ReplicaSet | Kind::Job => {
             Object::Controller(kind, controller::controller(kind, root, metadata, problems))
         }
-        Kind::NetworkPolicy => Object::NetworkPolicy(kube::network_policy(
-            root,
-            metadata,
-            envelope_known,
-            problems,
-        )),
-        Kind::CalicoNetworkPolicy => Object::CalicoNetworkPolicy(calico::policy(
-            kind,
-            root,
-            metadata,
-            envelope_known,
-            problems,
-        )),
-        Kind::GlobalNetworkPolicy => Object::GlobalNetworkPolicy(calico::policy(
-            kind,
-            root,
-            metadata,
-            envelope_known,
-            problems,
-        )),
+        Kind::NetworkPolicy
+        | Kind::CalicoNetworkPolicy
+        | Kind::GlobalNetworkPolicy
+        | Kind::ClusterNetworkPolicy
+        | Kind::StagedNetworkPolicy
+        | Kind::StagedGlobalNetworkPolicy
+        | Kind::StagedKubernetesNetworkPolicy => {
+            policy(kind, root, metadata, envelope_known, problems)
+        }
         Kind::Tier => Object::Tier(calico::tier(root, metadata, problems)),
         Kind::NetworkSet => Object::NetworkSet(calico::network_set(root, metadata, problems)),
         Kind::GlobalNetworkSet => {
@@ -156,18 +154,46 @@ fn object(kind: Kind, root: &Node<'_>, problems: &mut Problems) -> Option<Object
         }
         Kind::IpPool => Object::IpPool(ipam::pool(root, metadata, problems)?),
         Kind::IpamBlock => Object::IpamBlock(ipam::block(root, metadata, problems)?),
-        Kind::EndpointSlice
-        | Kind::ClusterNetworkPolicy
-        | Kind::StagedNetworkPolicy
-        | Kind::StagedGlobalNetworkPolicy
-        | Kind::StagedKubernetesNetworkPolicy
-        | Kind::HostEndpoint
-        | Kind::FelixConfiguration
-        | Kind::KubeControllersConfiguration => {
-            problems.error(&root.path, "this kind is not read yet");
-            return None;
+        Kind::EndpointSlice => Object::EndpointSlice(service::slice(root, metadata, problems)),
+        Kind::HostEndpoint => Object::HostEndpoint(host::endpoint(root, metadata, problems)),
+        Kind::FelixConfiguration => {
+            Object::FelixConfiguration(felix::configuration(root, metadata, problems))
         }
+        Kind::KubeControllersConfiguration => Object::KubeControllersConfiguration(
+            kubecontrollers::configuration(root, metadata, problems),
+        ),
     })
+}
+
+/// Reads an object of a policy kind.
+fn policy(
+    kind: Kind,
+    root: &Node<'_>,
+    metadata: crate::Metadata,
+    known: Read<()>,
+    problems: &mut Problems,
+) -> Object {
+    match kind {
+        Kind::NetworkPolicy => {
+            Object::NetworkPolicy(kube::network_policy(root, metadata, known, problems))
+        }
+        Kind::CalicoNetworkPolicy => {
+            Object::CalicoNetworkPolicy(calico::policy(kind, root, metadata, known, problems))
+        }
+        Kind::ClusterNetworkPolicy => {
+            Object::ClusterNetworkPolicy(cluster::policy(root, metadata, known, problems))
+        }
+        Kind::StagedNetworkPolicy => {
+            Object::StagedNetworkPolicy(calico::staged(kind, root, metadata, known, problems))
+        }
+        Kind::StagedGlobalNetworkPolicy => {
+            Object::StagedGlobalNetworkPolicy(calico::staged(kind, root, metadata, known, problems))
+        }
+        Kind::StagedKubernetesNetworkPolicy => {
+            Object::StagedKubernetesNetworkPolicy(kube::staged(root, metadata, known, problems))
+        }
+        _ => Object::GlobalNetworkPolicy(calico::policy(kind, root, metadata, known, problems)),
+    }
 }
 
 /// `spec`; an absent one is as good as an empty one.

@@ -6,6 +6,23 @@ pub const RULES: usize = 1024;
 pub const NETS: usize = 256;
 /// Entries of one `ports` or `notPorts`.
 pub const PORTS: usize = 50;
+/// Methods, and paths, of one `http`.
+pub const HTTP_MATCHES: usize = 20;
+/// Length of one path of an `http`, in characters.
+pub const HTTP_PATH_CHARS: usize = 1024;
+/// Entries of one `domains`.
+pub const DOMAINS: usize = 256;
+/// Rules of one direction of a ClusterNetworkPolicy, peers and protocols of one such rule, and networks
+/// and domain names of one such peer.
+pub const CLUSTER_ENTRIES: usize = 25;
+/// Highest priority number of a ClusterNetworkPolicy.
+pub const CLUSTER_PRIORITY: u16 = 1000;
+/// Length of the name of a rule of a ClusterNetworkPolicy, in characters.
+pub const CLUSTER_RULE_NAME_CHARS: usize = 100;
+/// Length of an interface's name, in bytes (`IFNAMSIZ` of Linux, without its end).
+pub const INTERFACE_BYTES: usize = 15;
+/// Length of `logPrefix`, in bytes.
+pub const LOG_PREFIX_BYTES: usize = 127;
 /// Length of a selector, in characters.
 pub const SELECTOR_CHARS: usize = 1024;
 /// Length of an object's name (RFC 1123 subdomain), in bytes.

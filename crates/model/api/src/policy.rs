@@ -66,7 +66,7 @@ pub enum StagedAction {
     Delete,
     /// Changes nothing.
     Learn,
-    /// Changes nothing.
+    /// Changes nothing. What cannot be read is this, too.
     Ignore,
 }
 

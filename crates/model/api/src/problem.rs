@@ -5,7 +5,7 @@ use std::fmt;
 /// How bad a problem is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Severity {
-    /// Worth saying; what was written is enforced as it stands.
+    /// Worth saying; what was written is understood, and a server keeps it.
     Warning,
     /// Could not be understood or is out of range. A server refuses the object; a host that
     /// receives it all the same enforces the rest and fails closed for this part.

@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use super::entity::net;
+use super::entity::{domain, net};
 use super::meta::{check_label, strings};
 use super::names;
-use super::node::{Node, Problems, Read};
-use super::rule::{closed, rules};
+use super::node::{Node, Path, Problems, Read};
+use super::rule::{Direction, Place, closed, rules};
 use super::selector;
-use crate::policy::{CalicoPolicy, NetworkSet, PolicyStage, Profile, Subject, Tier, Types};
+use crate::policy::{
+    CalicoPolicy, NetworkSet, PolicyStage, Profile, Staged, StagedAction, Subject, Tier, Types,
+};
 use crate::rule::{Action, Rule};
 use crate::{Kind, Metadata};
 
@@ -48,6 +50,9 @@ const GLOBAL_POLICY_FIELDS: &[&str] = &[
     "types",
 ];
 
+/// The field that staged policies have beside those of their enforced twins.
+const STAGED_ACTION: &str = "stagedAction";
+
 /// What of a policy could be read so far.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Whole {
@@ -64,23 +69,69 @@ pub(super) fn policy(
     envelope_known: Read<()>,
     problems: &mut Problems,
 ) -> CalicoPolicy {
-    let global = kind == Kind::GlobalNetworkPolicy;
+    policy_with(kind, root, metadata, envelope_known, &[], problems)
+}
+
+/// Reads a StagedNetworkPolicy or StagedGlobalNetworkPolicy.
+pub(super) fn staged(
+    kind: Kind,
+    root: &Node<'_>,
+    metadata: Metadata,
+    envelope_known: Read<()>,
+    problems: &mut Problems,
+) -> Staged<CalicoPolicy> {
+    let more = &[STAGED_ACTION];
+    Staged {
+        action: staged_action(&super::spec(root), problems),
+        policy: policy_with(kind, root, metadata, envelope_known, more, problems),
+    }
+}
+
+/// Reads `stagedAction`; one that cannot be read changes nothing in the preview.
+pub(super) fn staged_action(spec: &Node<'_>, problems: &mut Problems) -> StagedAction {
+    let read = spec.optional(STAGED_ACTION, problems, |node, problems| {
+        Ok(
+            match node.one_of(&["Set", "Delete", "Learn", "Ignore"], problems)? {
+                "Set" => StagedAction::Set,
+                "Delete" => StagedAction::Delete,
+                "Learn" => StagedAction::Learn,
+                _ => StagedAction::Ignore,
+            },
+        )
+    });
+    read.map_or(StagedAction::Ignore, Option::unwrap_or_default)
+}
+
+fn policy_with(
+    kind: Kind,
+    root: &Node<'_>,
+    metadata: Metadata,
+    envelope_known: Read<()>,
+    more_fields: &[&str],
+    problems: &mut Problems,
+) -> CalicoPolicy {
+    let global = !kind.is_namespaced();
     let fields = if global {
         GLOBAL_POLICY_FIELDS
     } else {
         POLICY_FIELDS
     };
+    let fields = [fields, more_fields].concat();
     let spec = super::spec(root);
     let mut whole = if envelope_known.is_ok() {
         Whole::Known
     } else {
         Whole::Unknown
     };
-    if spec.mapping(problems).is_err() || spec.has_unknown(fields, problems) {
+    if spec.mapping(problems).is_err() || spec.has_unknown(&fields, problems) {
         whole = Whole::Unknown;
     }
-    let ingress = rules(&spec, "ingress", problems);
-    let egress = rules(&spec, "egress", problems);
+    let place = |direction| Place {
+        direction,
+        namespace: metadata.namespace.as_ref(),
+    };
+    let ingress = rules(&spec, place(Direction::Ingress), problems);
+    let egress = rules(&spec, place(Direction::Egress), problems);
     let types = types(&spec, &ingress, &egress, whole, problems);
     check_performance_hints(&spec, problems);
     let stage = if global {
@@ -200,7 +251,7 @@ fn check_performance_hints(spec: &Node<'_>, problems: &mut Problems) {
     });
 }
 
-/// Where a GlobalNetworkPolicy judges the packets of host endpoints, which are not supported yet.
+/// Where a GlobalNetworkPolicy judges the packets of host endpoints.
 fn stage(
     spec: &Node<'_>,
     egress: &[Rule],
@@ -214,40 +265,43 @@ fn stage(
     let (untracked, pre_dnat) = (flag("doNotTrack"), flag("preDNAT"));
     let forward = flag("applyOnForward");
     for (name, set) in [("doNotTrack", untracked), ("preDNAT", pre_dnat)] {
-        let Some(field) = spec.field(name).filter(|_| set == Ok(true)) else {
-            continue;
-        };
-        let message = "concerns only host endpoints, which are not supported yet; \
-             the policy has no effect";
-        problems.warning(&field.path, message);
-        if forward == Ok(false) {
-            let message = format!("{name} without applyOnForward: expected applyOnForward: true");
-            problems.error(&field.path, message);
+        if let Some(field) = spec.field(name).filter(|_| set == Ok(true)) {
+            check_host_only(spec, &field, forward, problems);
         }
     }
     if let Some(field) = spec.field("preDNAT").filter(|_| pre_dnat == Ok(true)) {
         if untracked == Ok(true) {
-            problems.error(
-                &field.path,
-                "expected one of doNotTrack and preDNAT, not both",
-            );
+            let message = "expected one of doNotTrack and preDNAT, not both";
+            return Err(problems.error(&field.path, message));
         }
         if types.egress || !egress.is_empty() {
             problems.error(&field.path, "expected no egress in a preDNAT policy");
         }
     }
-    if let Some(field) = spec.field("applyOnForward").filter(|_| forward == Ok(true)) {
-        problems.warning(
-            &field.path,
-            "concerns only host endpoints, which are not supported yet",
-        );
-    }
-    Ok(match (untracked?, pre_dnat?, forward == Ok(true)) {
+    Ok(match (untracked?, pre_dnat?, forward?) {
         (true, ..) => PolicyStage::Untracked,
         (_, true, _) => PolicyStage::PreDnat,
         (.., true) => PolicyStage::Forward,
         _ => PolicyStage::Normal,
     })
+}
+
+/// What holds for a policy that `flag` makes one for host endpoints alone.
+fn check_host_only(spec: &Node<'_>, flag: &Node<'_>, forward: Read<bool>, problems: &mut Problems) {
+    if forward == Ok(false) {
+        let Path::Key(_, name) = flag.path else {
+            return;
+        };
+        let message = format!("{name} without applyOnForward: expected applyOnForward: true");
+        problems.error(&flag.path, message);
+    }
+    for name in ["namespaceSelector", "serviceAccountSelector"] {
+        if let Some(field) = spec.field(name).filter(|field| field.value != "") {
+            let message = "a host endpoint has no namespace and no service account: the policy \
+                 selects none, and has no effect";
+            problems.warning(&field.path, message);
+        }
+    }
 }
 
 /// Reads a Tier.
@@ -296,12 +350,20 @@ pub(super) fn network_set(
 ) -> NetworkSet {
     let spec = super::spec(root);
     if spec.mapping(problems).is_ok() {
-        spec.has_unknown(&["nets"], problems);
+        spec.has_unknown(&["allowedEgressDomains", "nets"], problems);
+    }
+    let nets = spec.each("nets", problems, net);
+    let domains = spec.each("allowedEgressDomains", problems, domain);
+    if !domains.is_empty() {
+        let message = "no observer of names enforces this yet: until one does, these names add no \
+             addresses";
+        let path = Path::Key(&spec.path, "allowedEgressDomains");
+        problems.warning(&path, message);
     }
     NetworkSet {
         metadata,
-        nets: spec.each("nets", problems, net),
-        domains: Vec::new(),
+        nets,
+        domains,
     }
 }
 
@@ -319,10 +381,14 @@ pub(super) fn profile(root: &Node<'_>, metadata: Metadata, problems: &mut Proble
             check_label(&labels, key, value, problems);
         }
     }
+    let place = |direction| Place {
+        direction,
+        namespace: None,
+    };
     let mut profile = Profile {
         metadata,
-        ingress: rules(&spec, "ingress", problems),
-        egress: rules(&spec, "egress", problems),
+        ingress: rules(&spec, place(Direction::Ingress), problems),
+        egress: rules(&spec, place(Direction::Egress), problems),
         labels_to_apply,
     };
     if unknown {

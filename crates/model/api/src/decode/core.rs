@@ -106,7 +106,7 @@ fn container_port(node: Node<'_>, problems: &mut Problems) -> Read<EndpointPort>
     })
 }
 
-fn port_protocol(node: Node<'_>, problems: &mut Problems) -> Read<Protocol> {
+pub(super) fn port_protocol(node: Node<'_>, problems: &mut Problems) -> Read<Protocol> {
     let protocol = super::rule::protocol(node, problems)?;
     if protocol.has_ports() {
         Ok(protocol)
@@ -115,13 +115,13 @@ fn port_protocol(node: Node<'_>, problems: &mut Problems) -> Read<Protocol> {
     }
 }
 
-fn address(node: Node<'_>, problems: &mut Problems) -> Read<IpAddr> {
+pub(super) fn address(node: Node<'_>, problems: &mut Problems) -> Read<IpAddr> {
     let text = node.text(problems)?;
     text.parse()
         .map_err(|_| node.expected("an IP address", problems))
 }
 
-fn address_or_none(node: Node<'_>, problems: &mut Problems) -> Read<Option<IpAddr>> {
+pub(super) fn address_or_none(node: Node<'_>, problems: &mut Problems) -> Read<Option<IpAddr>> {
     if node.value.as_str() == Some("") {
         Ok(None)
     } else {
@@ -204,7 +204,7 @@ fn one_address(node: Node<'_>, problems: &mut Problems) -> Read<IpAddr> {
     }
 }
 
-fn endpoint_port(node: Node<'_>, problems: &mut Problems) -> Read<EndpointPort> {
+pub(super) fn endpoint_port(node: Node<'_>, problems: &mut Problems) -> Read<EndpointPort> {
     let Some(port) = node.field("port") else {
         return Err(problems.error(&node.path, "missing port: expected 1-65535"));
     };

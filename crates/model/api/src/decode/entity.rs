@@ -1,17 +1,21 @@
 //! `source` and `destination` of a Calico rule.
 
+use std::sync::Arc;
+
 use ipnet::IpNet;
 
 use super::meta::shared;
 use super::names;
 use super::node::{Node, Path, Problems, Read, Unreadable};
+use super::rule::{Direction, Place};
 use super::selector;
-use crate::limits::{NETS, PORTS};
+use crate::limits::{DOMAINS, NETS, PORTS};
 use crate::net::parse_net;
-use crate::rule::{EntityRule, ServiceAccountMatch};
+use crate::rule::{Action, EntityRule, ServiceAccountMatch, ServiceMatch};
 use crate::{PortSpec, Protocol};
 
 const KNOWN: &[&str] = &[
+    "domains",
     "namespaceSelector",
     "nets",
     "notNets",
@@ -34,25 +38,26 @@ pub(super) enum PortsOf {
     Unknown,
 }
 
+/// `source` or `destination`, and what its fields depend on.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Side<'a> {
+    pub name: &'static str,
+    pub place: Place<'a>,
+    pub action: Action,
+    pub ports_of: PortsOf,
+}
+
 /// Reads `source` or `destination`; an absent one asks nothing. Each part that cannot be read is
 /// left out as a whole and noted.
-pub(super) fn entity(
-    rule: &Node<'_>,
-    name: &str,
-    ports_of: PortsOf,
-    problems: &mut Problems,
-) -> EntityRule {
-    let Some(node) = rule.field(name) else {
+pub(super) fn entity(rule: &Node<'_>, side: Side<'_>, problems: &mut Problems) -> EntityRule {
+    let ports_of = side.ports_of;
+    let Some(node) = rule.field(side.name) else {
         return EntityRule::default();
     };
     if node.mapping(problems).is_err() {
         return EntityRule::default();
     }
     node.has_unknown(KNOWN, problems);
-    if let Some(services) = node.field("services") {
-        let message = "service matches are not supported yet; the rule fails closed";
-        problems.error(&services.path, message);
-    }
     EntityRule {
         nets: nets(&node, "nets", problems),
         not_nets: nets(&node, "notNets", problems),
@@ -65,27 +70,130 @@ pub(super) fn entity(
         service_accounts: node.lenient("serviceAccounts", problems, service_accounts),
         ports: ports(&node, "ports", ports_of, problems),
         not_ports: ports(&node, "notPorts", ports_of, problems),
-        service: None,
-        domains: Vec::new(),
+        service: services(&node, side, problems),
+        domains: domains(&node, side, problems),
     }
+}
+
+/// What a rule cannot ask for together with `services`.
+const NOT_WITH_SERVICES: &[&str] = &[
+    "selector",
+    "notSelector",
+    "namespaceSelector",
+    "serviceAccounts",
+    "nets",
+    "notNets",
+    "ports",
+    "notPorts",
+    "domains",
+];
+
+/// Reads `services`: in the destination of an egress rule, or the source of an ingress rule.
+fn services(entity: &Node<'_>, side: Side<'_>, problems: &mut Problems) -> Option<ServiceMatch> {
+    let node = entity.field("services")?;
+    let read = service(node, side.place, problems);
+    let (place, other) = match side.place.direction {
+        Direction::Ingress => ("source", "the source of an ingress rule"),
+        Direction::Egress => ("destination", "the destination of an egress rule"),
+    };
+    if side.name != place {
+        let message = format!("expected services only in {other}");
+        problems.error(&node.path, message);
+        return None;
+    }
+    let beside = NOT_WITH_SERVICES.iter().find(|name| {
+        entity
+            .field(name)
+            .is_some_and(|field| !is_empty(field.value))
+    });
+    if let Some(beside) = beside {
+        let message = format!("expected services without {beside}");
+        problems.error(&node.path, message);
+        return None;
+    }
+    read.ok()
+}
+
+/// As good as absent: an empty text or list.
+fn is_empty(value: &serde_json::Value) -> bool {
+    value.as_str() == Some("") || value.as_array().is_some_and(Vec::is_empty)
+}
+
+fn service(node: Node<'_>, place: Place<'_>, problems: &mut Problems) -> Read<ServiceMatch> {
+    node.mapping(problems)?;
+    let unknown = node.has_unknown(&["name", "namespace"], problems);
+    let name = match node.field("name") {
+        None => Err(problems.error(&node.path, "missing name: expected the name of a service")),
+        Some(name) => match name.text(problems) {
+            Ok(text) if names::is_rfc1123_subdomain(text) => Ok(text.into()),
+            Ok(_) => Err(name.expected(names::RFC1123_SUBDOMAIN, problems)),
+            Err(unreadable) => Err(unreadable),
+        },
+    };
+    let given = node.optional("namespace", problems, |node, problems| {
+        let text = node.text(problems)?;
+        if text.is_empty() || names::is_rfc1123_label(text) {
+            Ok((!text.is_empty()).then(|| text.into()))
+        } else {
+            Err(node.expected(names::RFC1123_LABEL, problems))
+        }
+    })?;
+    let namespace = match (given.flatten(), place.namespace) {
+        (Some(namespace), _) => namespace,
+        (None, Some(namespace)) => Arc::clone(namespace),
+        (None, None) => {
+            let message = "missing namespace: expected the namespace of the service";
+            return Err(problems.error(&node.path, message));
+        }
+    };
+    if unknown {
+        return Err(Unreadable);
+    }
+    Ok(ServiceMatch {
+        namespace,
+        name: name?,
+    })
+}
+
+/// Reads `domains`: in the destination of an egress rule that allows.
+fn domains(entity: &Node<'_>, side: Side<'_>, problems: &mut Problems) -> Vec<Arc<str>> {
+    let Some(node) = entity.field("domains").filter(|list| !is_empty(list.value)) else {
+        return Vec::new();
+    };
+    let read = node.all(DOMAINS, problems, domain);
+    if (side.name, side.place.direction) != ("destination", Direction::Egress) {
+        let message = "expected domains only in the destination of an egress rule";
+        problems.error(&node.path, message);
+        return Vec::new();
+    }
+    if side.action != Action::Allow {
+        let message = "expected domains only in a rule with action Allow";
+        problems.error(&node.path, message);
+        return Vec::new();
+    }
+    read.unwrap_or_default()
+}
+
+/// A domain name, in lower case and without the last dot.
+pub(super) fn domain(node: Node<'_>, problems: &mut Problems) -> Read<Arc<str>> {
+    let text = node.text(problems)?;
+    if !names::is_domain_name(text) {
+        return Err(node.expected(names::DOMAIN, problems));
+    }
+    let text = text.strip_suffix('.').unwrap_or(text);
+    Ok(text.to_ascii_lowercase().into())
 }
 
 fn nets(entity: &Node<'_>, name: &str, problems: &mut Problems) -> Vec<IpNet> {
     let read = |list: Node<'_>, problems: &mut Problems| {
-        let items = bounded(list, NETS, problems)?;
-        let mut nets = Vec::with_capacity(items.len());
-        let mut outcome = Ok(());
-        for (index, value) in items.iter().enumerate() {
-            match net(list.item(index, value), problems) {
-                Ok(net) if name == "notNets" && net.prefix_len() == 0 => {
-                    let message = format!("{net}: expected a net that is not everything");
-                    outcome = Err(problems.error(&list.item(index, value).path, message));
-                }
-                Ok(net) => nets.push(net),
-                Err(unreadable) => outcome = Err(unreadable),
+        list.all(NETS, problems, |node, problems| {
+            let net = net(node, problems)?;
+            if name == "notNets" && net.prefix_len() == 0 {
+                let message = format!("{net}: expected a net that is not everything");
+                return Err(problems.error(&node.path, message));
             }
-        }
-        outcome.map(|()| nets)
+            Ok(net)
+        })
     };
     entity.lenient(name, problems, read).unwrap_or_default()
 }
@@ -98,22 +206,14 @@ pub(super) fn net(node: Node<'_>, problems: &mut Problems) -> Read<IpNet> {
 
 fn ports(entity: &Node<'_>, name: &str, of: PortsOf, problems: &mut Problems) -> Vec<PortSpec> {
     let read = |list: Node<'_>, problems: &mut Problems| {
-        let items = bounded(list, PORTS, problems)?;
-        let mut ports = Vec::with_capacity(items.len());
-        let mut outcome = Ok(());
-        for (index, value) in items.iter().enumerate() {
-            match port(list.item(index, value), problems) {
-                Ok(port) => ports.push(port),
-                Err(unreadable) => outcome = Err(unreadable),
-            }
-        }
+        let read = list.all(PORTS, problems, port);
         match of {
-            PortsOf::None if !items.is_empty() => {
+            PortsOf::None if !is_empty(list.value) => {
                 let message = "expected protocol TCP, UDP or SCTP in a rule with ports";
                 Err(problems.error(&list.path, message))
             }
             PortsOf::Unknown => Err(Unreadable),
-            _ => outcome.map(|()| ports),
+            _ => read,
         }
     };
     entity.lenient(name, problems, read).unwrap_or_default()
@@ -158,10 +258,7 @@ fn service_accounts(node: Node<'_>, problems: &mut Problems) -> Read<ServiceAcco
     node.mapping(problems)?;
     let unknown = node.has_unknown(&["names", "selector"], problems);
     let names = node.optional("names", problems, |list, problems| {
-        let items = list.items(problems)?.iter().enumerate();
-        items
-            .map(|(index, value)| shared(list.item(index, value), problems))
-            .collect()
+        list.all(usize::MAX, problems, shared)
     });
     let selector = selector::optional_without_global(&node, "selector", problems);
     if unknown {
@@ -171,20 +268,6 @@ fn service_accounts(node: Node<'_>, problems: &mut Problems) -> Read<ServiceAcco
         names: names?.unwrap_or_default(),
         selector: selector?,
     })
-}
-
-/// The items of a list of at most `limit`.
-fn bounded<'a>(
-    list: Node<'a>,
-    limit: usize,
-    problems: &mut Problems,
-) -> Read<&'a [serde_json::Value]> {
-    let items = list.items(problems)?;
-    if items.len() > limit {
-        let message = format!("{} entries: expected at most {limit}", items.len());
-        return Err(problems.error(&list.path, message));
-    }
-    Ok(items)
 }
 
 /// All CIDRs of a rule are of one family, that of `ipVersion` if it is given. Those that are not

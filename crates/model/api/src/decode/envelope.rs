@@ -16,16 +16,8 @@ pub(super) enum Envelope {
 /// Groups whose kinds concern us all; a kind there that nobody knows is a mistake.
 const OUR_GROUPS: [&str; 3] = ["projectcalico.org", "ocicat.io", "policy.networking.k8s.io"];
 
-/// Kinds that decide about packets and that we do not read yet.
-const NOT_YET: &[&str] = &[
-    "HostEndpoint",
-    "StagedGlobalNetworkPolicy",
-    "StagedKubernetesNetworkPolicy",
-    "StagedNetworkPolicy",
-    "ClusterNetworkPolicy",
-    "AdminNetworkPolicy",
-    "BaselineAdminNetworkPolicy",
-];
+/// Kinds that decided about packets, and that ClusterNetworkPolicy replaces.
+const REPLACED: &[&str] = &["AdminNetworkPolicy", "BaselineAdminNetworkPolicy"];
 
 /// Kinds of our groups that configure other programs, or that programs keep for themselves.
 const NO_USE: &[&str] = &[
@@ -35,12 +27,10 @@ const NO_USE: &[&str] = &[
     "BlockAffinity",
     "CalicoNodeStatus",
     "ClusterInformation",
-    "FelixConfiguration",
     "IPAMConfig",
     "IPAMConfiguration",
     "IPAMHandle",
     "IPReservation",
-    "KubeControllersConfiguration",
     "PolicyStatus",
 ];
 
@@ -73,8 +63,9 @@ pub(super) fn read(root: &Node<'_>, problems: &mut Problems) -> Read<Envelope> {
         let message = format!("{version}: expected {} for {kind}", info.api_version());
         return Err(problems.error(&Path::Key(&root.path, "apiVersion"), message));
     }
-    if OUR_GROUPS.contains(&group) && NOT_YET.contains(&kind) {
-        let message = format!("kind {kind} is not supported yet");
+    if OUR_GROUPS.contains(&group) && REPLACED.contains(&kind) {
+        let message =
+            format!("kind {kind} is not read: expected ClusterNetworkPolicy, which replaces it");
         return Err(problems.error(&Path::Key(&root.path, "kind"), message));
     }
     if OUR_GROUPS.contains(&group) && !NO_USE.contains(&kind) {
@@ -97,7 +88,7 @@ fn unknown_kind(
         .iter()
         .filter(|info| info.group == group)
         .map(|info| info.name);
-    let known: Vec<&str> = ours.chain(NOT_YET.iter().copied()).collect();
+    let known: Vec<&str> = ours.collect();
     let message = match closest(kind, &known) {
         Some(meant) => format!("unknown kind {kind:?} of {group}: did you mean {meant:?}?"),
         None => format!("unknown kind {kind:?} of {group}"),
@@ -156,18 +147,25 @@ mod tests {
             ),
             (
                 "projectcalico.org/v3",
-                "FelixConfiguration",
-                "unused FelixConfiguration (projectcalico.org/v3)",
-            ),
-            (
-                "projectcalico.org/v3",
-                "HostEndpoint",
-                "kind: kind HostEndpoint is not supported yet",
+                "BGPPeer",
+                "unused BGPPeer (projectcalico.org/v3)",
             ),
             (
                 "policy.networking.k8s.io/v1alpha2",
                 "ClusterNetworkPolicy",
-                "kind: kind ClusterNetworkPolicy is not supported yet",
+                "ClusterNetworkPolicy",
+            ),
+            (
+                "policy.networking.k8s.io/v1alpha1",
+                "AdminNetworkPolicy",
+                "kind: kind AdminNetworkPolicy is not read: expected ClusterNetworkPolicy, which \
+                 replaces it",
+            ),
+            (
+                "policy.networking.k8s.io/v1alpha1",
+                "ClusterNetworkPolicy",
+                "apiVersion: policy.networking.k8s.io/v1alpha1: expected \
+                 policy.networking.k8s.io/v1alpha2 for ClusterNetworkPolicy",
             ),
             (
                 "projectcalico.org/v3",

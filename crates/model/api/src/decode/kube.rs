@@ -2,12 +2,12 @@
 
 use ipnet::IpNet;
 
-use super::calico::directions;
+use super::calico::{directions, staged_action};
 use super::entity::net;
 use super::names;
 use super::node::{Node, Problems, Read, Unreadable};
 use super::selector::label_selector;
-use crate::policy::{KubePeer, KubePort, KubeRule, NetworkPolicy, Types};
+use crate::policy::{KubePeer, KubePort, KubeRule, NetworkPolicy, Staged, Types};
 use crate::{Metadata, PortSpec, Problem, Protocol};
 
 /// Reads a NetworkPolicy of Kubernetes. It only allows, so what cannot be read is left out, and a
@@ -19,10 +19,40 @@ pub(super) fn network_policy(
     problems: &mut Problems,
 ) -> NetworkPolicy {
     const FIELDS: &[&str] = &["podSelector", "policyTypes", "ingress", "egress"];
+    policy(root, metadata, envelope_known, FIELDS, problems)
+}
+
+/// Reads a StagedKubernetesNetworkPolicy.
+pub(super) fn staged(
+    root: &Node<'_>,
+    metadata: Metadata,
+    envelope_known: Read<()>,
+    problems: &mut Problems,
+) -> Staged<NetworkPolicy> {
+    const FIELDS: &[&str] = &[
+        "podSelector",
+        "policyTypes",
+        "ingress",
+        "egress",
+        "stagedAction",
+    ];
+    Staged {
+        action: staged_action(&super::spec(root), problems),
+        policy: policy(root, metadata, envelope_known, FIELDS, problems),
+    }
+}
+
+fn policy(
+    root: &Node<'_>,
+    metadata: Metadata,
+    envelope_known: Read<()>,
+    fields: &[&str],
+    problems: &mut Problems,
+) -> NetworkPolicy {
     let spec = super::spec(root);
-    let known = envelope_known.is_ok()
-        && spec.mapping(problems).is_ok()
-        && !spec.has_unknown(FIELDS, problems);
+    let known = spec.mapping(problems).is_ok()
+        && !spec.has_unknown(fields, problems)
+        && envelope_known.is_ok();
     let pod_selector = spec.optional("podSelector", problems, label_selector);
     let ingress = rules(&spec, "ingress", "from", problems);
     let egress = rules(&spec, "egress", "to", problems);
@@ -77,15 +107,13 @@ fn rule(node: Node<'_>, peers: &str, problems: &mut Problems) -> KubeRule {
     let mut found = Problems::default();
     let known =
         node.mapping(&mut found).is_ok() && !node.has_unknown(&[peers, "ports"], &mut found);
-    let mut rule = if known {
-        KubeRule {
-            peers: entries(&node, peers, &mut found, peer),
-            ports: entries(&node, "ports", &mut found, port),
-            unreadable: Vec::new(),
-        }
-    } else {
-        nothing(Vec::new())
+    // Read in any case, so that all mistakes are said.
+    let read = KubeRule {
+        peers: entries(&node, peers, &mut found, peer),
+        ports: entries(&node, "ports", &mut found, port),
+        unreadable: Vec::new(),
     };
+    let mut rule = if known { read } else { nothing(Vec::new()) };
     rule.unreadable = found.errors();
     problems.0.append(&mut found.0);
     rule
@@ -108,13 +136,12 @@ fn entries<T>(
 
 fn peer(node: Node<'_>, problems: &mut Problems) -> Read<KubePeer> {
     node.mapping(problems)?;
-    if node.has_unknown(&["ipBlock", "namespaceSelector", "podSelector"], problems) {
-        return Err(Unreadable);
-    }
+    let unknown = node.has_unknown(&["ipBlock", "namespaceSelector", "podSelector"], problems);
     let block = node.optional("ipBlock", problems, ip_block);
     let namespace_selector = node.optional("namespaceSelector", problems, label_selector);
     let pod_selector = node.optional("podSelector", problems, label_selector);
     match (block?, namespace_selector?, pod_selector?) {
+        _ if unknown => Err(Unreadable),
         (Some(block), None, None) => Ok(block),
         (Some(_), ..) => {
             let message = "expected ipBlock alone, or selectors without it";
@@ -133,9 +160,7 @@ fn peer(node: Node<'_>, problems: &mut Problems) -> Read<KubePeer> {
 
 fn ip_block(node: Node<'_>, problems: &mut Problems) -> Read<KubePeer> {
     node.mapping(problems)?;
-    if node.has_unknown(&["cidr", "except"], problems) {
-        return Err(Unreadable);
-    }
+    let unknown = node.has_unknown(&["cidr", "except"], problems);
     let Some(cidr) = node.optional("cidr", problems, cidr)? else {
         return Err(problems.error(
             &node.path,
@@ -143,11 +168,13 @@ fn ip_block(node: Node<'_>, problems: &mut Problems) -> Read<KubePeer> {
         ));
     };
     let except = node.optional("except", problems, |list, problems| {
-        let items = list.items(problems)?.iter().enumerate();
-        items
-            .map(|(index, value)| exception(list.item(index, value), &cidr, problems))
-            .collect()
+        list.all(usize::MAX, problems, |node, problems| {
+            exception(node, &cidr, problems)
+        })
     })?;
+    if unknown {
+        return Err(Unreadable);
+    }
     Ok(KubePeer::IpBlock {
         cidr,
         except: except.unwrap_or_default(),
@@ -155,7 +182,7 @@ fn ip_block(node: Node<'_>, problems: &mut Problems) -> Read<KubePeer> {
 }
 
 /// A CIDR; unlike in Calico, never a plain address.
-fn cidr(node: Node<'_>, problems: &mut Problems) -> Read<IpNet> {
+pub(super) fn cidr(node: Node<'_>, problems: &mut Problems) -> Read<IpNet> {
     let cidr = net(node, problems)?;
     match node.value.as_str() {
         Some(text) if !text.contains('/') => Err(node.expected("a CIDR, with '/'", problems)),
@@ -177,9 +204,7 @@ fn exception(node: Node<'_>, block: &IpNet, problems: &mut Problems) -> Read<IpN
 
 fn port(node: Node<'_>, problems: &mut Problems) -> Read<KubePort> {
     node.mapping(problems)?;
-    if node.has_unknown(&["port", "endPort", "protocol"], problems) {
-        return Err(Unreadable);
-    }
+    let unknown = node.has_unknown(&["port", "endPort", "protocol"], problems);
     let protocol = node.optional("protocol", problems, |node, problems| {
         match node.value.as_str() {
             Some("TCP") => Ok(Protocol::TCP),
@@ -187,11 +212,15 @@ fn port(node: Node<'_>, problems: &mut Problems) -> Read<KubePort> {
             Some("SCTP") => Ok(Protocol::SCTP),
             _ => Err(node.expected("TCP, UDP or SCTP", problems)),
         }
-    })?;
-    let port = node.optional("port", problems, number_or_name)?;
-    let end: Option<u16> = node.optional("endPort", problems, |node, problems| {
-        node.integer(1, 65_535, problems)
-    })?;
+    });
+    let port = node.optional("port", problems, number_or_name);
+    let end = node.optional("endPort", problems, |node, problems| {
+        node.integer::<u16>(1, 65_535, problems)
+    });
+    let (protocol, port, end) = (protocol?, port?, end?);
+    if unknown {
+        return Err(Unreadable);
+    }
     let port = match (port, end) {
         (port, None) => port,
         (Some(PortSpec::Range { first, .. }), Some(last)) if first <= last => {
@@ -212,7 +241,7 @@ fn port(node: Node<'_>, problems: &mut Problems) -> Read<KubePort> {
     })
 }
 
-fn number_or_name(node: Node<'_>, problems: &mut Problems) -> Read<PortSpec> {
+pub(super) fn number_or_name(node: Node<'_>, problems: &mut Problems) -> Read<PortSpec> {
     if node.value.is_number() {
         return node.integer(1, 65_535, problems).map(PortSpec::single);
     }

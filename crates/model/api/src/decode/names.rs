@@ -71,6 +71,30 @@ pub(super) fn is_calico_port_name(text: &str) -> bool {
         && text.bytes().all(inner)
 }
 
+/// What a domain name was expected to be.
+pub(super) const DOMAIN: &str =
+    "a domain name such as example.com, or *.example.com for all names below it";
+
+/// A domain name, perhaps with `*.` in front or a dot at the end.
+pub(super) fn is_domain_name(text: &str) -> bool {
+    let name = text.strip_prefix("*.").unwrap_or(text);
+    let name = name.strip_suffix('.').unwrap_or(name);
+    text.len() <= NAME_BYTES && name.split('.').all(is_domain_part)
+}
+
+fn is_domain_part(text: &str) -> bool {
+    let end = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+    let bytes = text.as_bytes();
+    let inner = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    end(bytes.first()) && end(bytes.last()) && bytes.iter().all(inner)
+}
+
+/// A name of a network interface, or of a part of it.
+pub(super) fn is_interface_name(text: &str) -> bool {
+    let inner = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
+    !text.is_empty() && text.len() <= crate::limits::INTERFACE_BYTES && text.bytes().all(inner)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -125,6 +149,33 @@ mod tests {
         assert!(is_label_value("v1.2_3-X"));
         assert!(!is_label_value("a b"));
         assert!(!is_label_value("a-"));
+    }
+
+    #[test]
+    fn domains_and_interfaces() {
+        for good in ["a", "a.b", "*.a.b", "A-b.c_d.e.", "xn--a.b", "1.2"] {
+            assert!(is_domain_name(good), "{good}");
+        }
+        for bad in [
+            "",
+            "*",
+            "*.",
+            ".",
+            "a..b",
+            "a.*.b",
+            "a*.b",
+            "-a.b",
+            "a_.b",
+            "a b",
+            "ä.b",
+            &format!("{}.b", "a".repeat(252)),
+        ] {
+            assert!(!is_domain_name(bad), "{bad}");
+        }
+        assert!(is_interface_name("eth0.100"));
+        for bad in ["", "a/b", "a b", "abcdefghijklmnop"] {
+            assert!(!is_interface_name(bad), "{bad}");
+        }
     }
 
     #[test]

@@ -132,6 +132,45 @@ impl<'a> Node<'a> {
             .collect()
     }
 
+    /// Reads every item of a list of at most `limit`; a list with an item that cannot be read
+    /// cannot be read.
+    pub fn all<T>(
+        self,
+        limit: usize,
+        problems: &mut Problems,
+        mut read: impl FnMut(Node<'_>, &mut Problems) -> Read<T>,
+    ) -> Read<Vec<T>> {
+        let items = self.bounded(limit, problems)?;
+        let mut all = Vec::with_capacity(items.len());
+        let mut outcome = Ok(());
+        for (index, value) in items.iter().enumerate() {
+            match read(self.item(index, value), problems) {
+                Ok(item) => all.push(item),
+                Err(unreadable) => outcome = Err(unreadable),
+            }
+        }
+        outcome.map(|()| all)
+    }
+
+    /// The items of a list of at most `limit`.
+    pub fn bounded(self, limit: usize, problems: &mut Problems) -> Read<&'a [Value]> {
+        let items = self.items(problems)?;
+        if items.len() > limit {
+            let message = format!("{} entries: expected at most {limit}", items.len());
+            return Err(problems.error(&self.path, message));
+        }
+        Ok(items)
+    }
+
+    /// One of the words.
+    pub fn one_of<'b>(&self, words: &[&'b str], problems: &mut Problems) -> Read<&'b str> {
+        let text = self.value.as_str().unwrap_or_default();
+        let found = words.iter().find(|word| **word == text);
+        found
+            .copied()
+            .ok_or_else(|| self.expected(&Words(words).to_string(), problems))
+    }
+
     pub fn text(self, problems: &mut Problems) -> Read<&'a str> {
         match self.value {
             Value::String(text) => Ok(text),
@@ -223,6 +262,23 @@ impl fmt::Display for Path<'_> {
                 write!(f, "[{index}]")
             }
         }
+    }
+}
+
+/// `a`, `a or b`, `a, b or c`.
+struct Words<'a>(&'a [&'a str]);
+
+impl fmt::Display for Words<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, word) in self.0.iter().enumerate() {
+            match self.0.len() - index {
+                _ if index == 0 => {}
+                1 => f.write_str(" or ")?,
+                _ => f.write_str(", ")?,
+            }
+            f.write_str(word)?;
+        }
+        Ok(())
     }
 }
 

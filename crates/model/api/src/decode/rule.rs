@@ -1,8 +1,10 @@
 //! Rules of the `projectcalico.org/v3` policy kinds.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use super::entity::{PortsOf, check_families, entity};
+use super::entity::{PortsOf, Side, check_families, entity};
+use super::http::http;
 use super::meta;
 use super::node::{Node, Path, Problems, Read, Unreadable};
 use crate::limits::RULES;
@@ -22,10 +24,35 @@ const KNOWN: &[&str] = &[
     "source",
 ];
 
+/// Which of the two lists of rules a rule stands in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Direction {
+    Ingress,
+    Egress,
+}
+
+impl Direction {
+    /// The field of the list.
+    pub fn field(self) -> &'static str {
+        match self {
+            Self::Ingress => "ingress",
+            Self::Egress => "egress",
+        }
+    }
+}
+
+/// Where a rule stands: what some of its fields depend on.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place<'a> {
+    pub direction: Direction,
+    /// Of the policy; `None` for policies and profiles that have none.
+    pub namespace: Option<&'a Arc<str>>,
+}
+
 /// Reads `ingress` or `egress`. What cannot be read as a list of rules, and what is beyond the
 /// limit, is one rule that denies.
-pub(super) fn rules(spec: &Node<'_>, direction: &str, problems: &mut Problems) -> Vec<Rule> {
-    let Some(list) = spec.field(direction) else {
+pub(super) fn rules(spec: &Node<'_>, place: Place<'_>, problems: &mut Problems) -> Vec<Rule> {
+    let Some(list) = spec.field(place.direction.field()) else {
         return Vec::new();
     };
     let Ok(items) = list.items(problems) else {
@@ -33,7 +60,7 @@ pub(super) fn rules(spec: &Node<'_>, direction: &str, problems: &mut Problems) -
     };
     let within = items.iter().take(RULES).enumerate();
     let mut rules: Vec<Rule> = within
-        .map(|(index, value)| rule(list.item(index, value), problems))
+        .map(|(index, value)| rule(list.item(index, value), place, problems))
         .collect();
     if items.len() > RULES {
         let message = format!("{} rules: expected at most {RULES}", items.len());
@@ -60,41 +87,62 @@ pub(super) fn closed(unreadable: Vec<Problem>) -> Rule {
     }
 }
 
-fn rule(node: Node<'_>, problems: &mut Problems) -> Rule {
+fn rule(node: Node<'_>, place: Place<'_>, problems: &mut Problems) -> Rule {
     let mut found = Problems::default();
-    let mut rule = parts(&node, &mut found);
+    let mut rule = parts(&node, place, &mut found);
     rule.unreadable = found.errors();
+    rule.unreadable.extend(unenforced(&node, &rule));
+    found.0.extend(unenforced(&node, &rule));
     problems.0.append(&mut found.0);
     rule
 }
 
-fn parts(node: &Node<'_>, problems: &mut Problems) -> Rule {
+/// What of a rule is understood and enforced by nothing yet.
+fn unenforced(node: &Node<'_>, rule: &Rule) -> Vec<Problem> {
+    let mut found = Problems::default();
+    if rule.http.is_some() {
+        let message =
+            "no layer-7 proxy enforces this yet: until one does, the rule matches nothing";
+        found.warning(&Path::Key(&node.path, "http"), message);
+    }
+    if !rule.destination.domains.is_empty() {
+        let side = Path::Key(&node.path, "destination");
+        let message = "no observer of names enforces this yet: until one does, the rule matches \
+             nothing";
+        found.warning(&Path::Key(&side, "domains"), message);
+    }
+    found.0
+}
+
+fn parts(node: &Node<'_>, place: Place<'_>, problems: &mut Problems) -> Rule {
     if node.mapping(problems).is_err() {
         return closed(Vec::new());
     }
     node.has_unknown(KNOWN, problems);
-    if let Some(http) = node.field("http") {
-        problems.error(
-            &http.path,
-            "HTTP rules are not supported yet; the rule fails closed",
-        );
-    }
     let protocol = node.optional("protocol", problems, protocol);
     let ports_of = match protocol {
         Err(_) => PortsOf::Unknown,
         Ok(Some(protocol)) if protocol.has_ports() => PortsOf::Protocol(protocol),
         Ok(_) => PortsOf::None,
     };
+    let action = action(node, problems);
+    let http = http(node, place.direction, action, protocol, problems);
+    let side = |name| Side {
+        name,
+        place,
+        action,
+        ports_of,
+    };
     let mut rule = Rule {
-        action: action(node, problems),
+        action,
         ip_version: node.lenient("ipVersion", problems, ip_version),
         protocol: protocol.unwrap_or_default(),
         not_protocol: node.lenient("notProtocol", problems, self::protocol),
         icmp: node.lenient("icmp", problems, icmp),
         not_icmp: node.lenient("notICMP", problems, icmp),
-        source: entity(node, "source", ports_of, problems),
-        destination: entity(node, "destination", ports_of, problems),
-        http: None,
+        source: entity(node, side("source"), problems),
+        destination: entity(node, side("destination"), problems),
+        http,
         annotations: annotations(node, problems),
         unreadable: Vec::new(),
     };
@@ -149,15 +197,17 @@ pub(super) fn protocol(node: Node<'_>, problems: &mut Problems) -> Read<Protocol
 
 fn icmp(node: Node<'_>, problems: &mut Problems) -> Read<Icmp> {
     node.mapping(problems)?;
-    if node.has_unknown(&["type", "code"], problems) {
+    let unknown = node.has_unknown(&["type", "code"], problems);
+    let icmp_type = node.optional("type", problems, |node, problems| {
+        node.integer::<u8>(0, 254, problems)
+    });
+    let code = node.optional("code", problems, |node, problems| {
+        node.integer::<u8>(0, 255, problems)
+    });
+    let (icmp_type, code) = (icmp_type?, code?);
+    if unknown {
         return Err(Unreadable);
     }
-    let icmp_type: Option<u8> = node.optional("type", problems, |node, problems| {
-        node.integer(0, 254, problems)
-    })?;
-    let code = node.optional("code", problems, |node, problems| {
-        node.integer(0, 255, problems)
-    })?;
     if code.is_some() && icmp_type.is_none() {
         return Err(problems.error(
             &node.path,
@@ -190,10 +240,7 @@ fn check_icmp(node: &Node<'_>, rule: &mut Rule, ports_of: PortsOf, problems: &mu
 }
 
 /// `metadata.annotations`: for people to read.
-fn annotations(
-    node: &Node<'_>,
-    problems: &mut Problems,
-) -> BTreeMap<std::sync::Arc<str>, std::sync::Arc<str>> {
+fn annotations(node: &Node<'_>, problems: &mut Problems) -> BTreeMap<Arc<str>, Arc<str>> {
     let Some(metadata) = node.field("metadata") else {
         return BTreeMap::new();
     };

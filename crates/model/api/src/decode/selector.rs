@@ -132,9 +132,7 @@ fn match_expressions(
 
 fn match_expression(node: Node<'_>, problems: &mut Problems) -> Read<Selector> {
     node.mapping(problems)?;
-    if node.has_unknown(&["key", "operator", "values"], problems) {
-        return Err(Unreadable);
-    }
+    let unknown = node.has_unknown(&["key", "operator", "values"], problems);
     let Some(key) = node.field("key") else {
         return Err(problems.error(&node.path, "missing key: expected a label name"));
     };
@@ -154,6 +152,7 @@ fn match_expression(node: Node<'_>, problems: &mut Problems) -> Read<Selector> {
     };
     let label: Arc<str> = label.into();
     match (operator.text(problems)?, values.is_empty()) {
+        _ if unknown => Err(Unreadable),
         ("In", false) => Ok(Selector::In(label, values)),
         ("NotIn", false) => Ok(Selector::NotIn(label, values)),
         ("Exists", true) => Ok(Selector::Has(label)),

@@ -3,7 +3,7 @@ use serde_json::json;
 use super::*;
 use crate::Severity;
 use crate::document;
-use crate::policy::{CalicoPolicy, Subject};
+use crate::policy::{CalicoPolicy, PolicyStage, Subject};
 use crate::rule::Action;
 
 /// Decodes the one object of a YAML text.
@@ -155,11 +155,8 @@ fn global_policies() {
         "  doNotTrack: true\n  applyOnForward: true\n",
     );
     assert!(policy_.is_host_only());
-    assert_eq!(found.len(), 2, "{found:?}");
-    assert!(
-        found.iter().all(|text| text.starts_with("warning: ")),
-        "{found:?}"
-    );
+    assert_eq!(policy_.stage, PolicyStage::Untracked);
+    assert_eq!(found, Vec::<String>::new());
     let (policy_, found) = policy(
         "GlobalNetworkPolicy",
         "  preDNAT: true\n  types: [Egress]\n",
@@ -179,7 +176,7 @@ fn global_policies() {
         "GlobalNetworkPolicy",
         "  preDNAT: true\n  doNotTrack: true\n  applyOnForward: true\n",
     );
-    assert!(policy_.is_host_only());
+    assert_eq!(policy_.subject, Subject::Unreadable);
     assert!(
         found.iter().any(|text| text.contains("not both")),
         "{found:?}"
@@ -189,8 +186,22 @@ fn global_policies() {
         (policy_.is_host_only(), policy_.subject),
         (false, Subject::Unreadable)
     );
-    let (policy_, _) = policy("GlobalNetworkPolicy", "  applyOnForward: true\n");
-    assert!(!policy_.is_host_only());
+    let (policy_, found) = policy("GlobalNetworkPolicy", "  applyOnForward: true\n");
+    assert_eq!((policy_.stage, found.len()), (PolicyStage::Forward, 0));
+    let spec = "  doNotTrack: true\n  applyOnForward: true\n  namespaceSelector: all()\n";
+    let (policy_, found) = policy("GlobalNetworkPolicy", spec);
+    assert_eq!(policy_.stage, PolicyStage::Untracked);
+    assert!(
+        found[0].starts_with("warning: spec.namespaceSelector: a host endpoint has no namespace"),
+        "{found:?}"
+    );
+    for flag in ["doNotTrack", "preDNAT", "applyOnForward"] {
+        let (policy_, found) = policy("GlobalNetworkPolicy", &format!("  {flag}: 1\n"));
+        assert_eq!(policy_.subject, Subject::Unreadable, "{flag}");
+        assert_eq!(found, [format!("spec.{flag}: 1: expected true or false")]);
+        let (_, found) = policy("NetworkPolicy", &format!("  {flag}: true\n"));
+        assert!(found[0].starts_with(&format!("spec.{flag}: unknown field")));
+    }
 }
 
 #[test]

@@ -125,14 +125,6 @@ const BAD_PARTS: &[(&str, &str)] = &[
         "did you mean \"type\"?",
     ),
     (
-        "{action: Allow, http: {methods: [GET]}}",
-        "http: HTTP rules are not supported yet",
-    ),
-    (
-        "{action: Allow, source: {services: {name: a}}}",
-        "source.services: service matches",
-    ),
-    (
         "{action: Allow, source: {net: [10.0.0.0/8]}}",
         "did you mean \"nets\"?",
     ),
