@@ -169,8 +169,10 @@ impl Engine {
             return;
         };
         delta.push(Change::Stack(stack.id, stack.key.direction, default_row));
-        let rows = stack.table.rows.iter();
-        delta.extend(rows.map(|(class, row)| Change::StackRow(stack.id, *class, Some(*row))));
+        if !stack.table.rows.is_empty() {
+            let rows = stack.table.rows.as_slice().into();
+            delta.push(Change::StackRows(stack.id, rows));
+        }
     }
 
     fn tell_addresses(&mut self, delta: &mut NodeDelta, moved: &[KindId]) {
@@ -185,6 +187,8 @@ impl Engine {
         let members: Vec<_> = members
             .flat_map(|kind| kind.members.iter().copied())
             .collect();
+        // The first time these are all addresses there are.
+        delta.reserve_exact(slots.len().max(members.len()) + moved.len());
         for id in slots.into_iter().chain(members) {
             let Some(slot) = space.slots.items.get_mut(id) else {
                 continue;

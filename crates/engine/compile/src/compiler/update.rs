@@ -346,6 +346,10 @@ fn sort(changes: &[Change]) -> Sorted<'_> {
                     .rows
                     .insert(*class, *row);
             }
+            Change::StackRows(id, rows) => {
+                let rows = rows.iter().map(|(class, row)| (*class, Some(*row)));
+                sorted.stacks.entry(*id).or_default().rows.extend(rows);
+            }
             Change::Endpoint(id, policy) => {
                 sorted.endpoints.insert(id, policy.as_ref());
             }
