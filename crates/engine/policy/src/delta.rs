@@ -124,9 +124,7 @@ impl Engine {
         let indices: Vec<StackIndex> = self.stacks.items.iter().map(|(index, _)| index).collect();
         for index in indices {
             let stack = &mut self.stacks.items[index];
-            for class in &changes.dead {
-                workshop.set_own(&mut stack.table, *class, None);
-            }
+            workshop.follow_classes(&mut stack.table, changes);
             tell_rows(&mut steps.going, stack);
             stack.table.told = Told::default();
         }
@@ -169,8 +167,8 @@ impl Engine {
             return;
         };
         delta.push(Change::Stack(stack.id, stack.key.direction, default_row));
-        if !stack.table.rows.is_empty() {
-            let rows = stack.table.rows.as_slice().into();
+        let rows: Box<[(ClassId, RowId)]> = stack.table.own_rows().collect();
+        if !rows.is_empty() {
             delta.push(Change::StackRows(stack.id, rows));
         }
     }
