@@ -10,7 +10,7 @@ use crate::kernel::msg::{
     NFGENMSG_LEN, NFT_MSG_GETGEN, NLM_F_ACK_TLVS, NLM_F_CAPPED, NLM_F_DUMP, NLM_F_DUMP_INTR,
     NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, NLMSG_HDRLEN,
 };
-use crate::object::{Op, Transaction};
+use crate::object::{Element, Op, Transaction};
 use crate::socket::NetfilterSocket;
 use crate::wire::{Attributes, Message, Messages, Writer, u32_ne};
 
@@ -332,24 +332,19 @@ fn reject(
 ) -> Option<Rejection> {
     let origin = batch.origin(sequence)?;
     let op = transaction.ops.get(origin.op)?;
-    let elements = match op {
-        Op::AddElements { elements, .. } | Op::DelElements { elements, .. } => elements.as_slice(),
-        _ => &[],
+    let count = match op {
+        Op::AddElements { elements, .. } | Op::DelElements { elements, .. } => elements.len(),
+        Op::AddNumbers { pairs, .. } | Op::DelNumbers { pairs, .. } => pairs.len(),
+        _ => 0,
     };
-    let element = match elements {
-        [] => None,
-        [_] => Some(0),
+    let element = match count {
+        0 => None,
+        1 => Some(0),
         _ => offset.and_then(|offset| batch.element_at(origin, offset)),
     };
-    let object = match (op, element.and_then(|e| elements.get(e))) {
-        (Op::AddElements { set, .. }, Some(element)) => {
-            format!("add element {} {{ {element} }}", set.name)
-        }
-        (Op::DelElements { set, .. }, Some(element)) => {
-            format!("delete element {} {{ {} }}", set.name, element.key)
-        }
-        _ => describe(op),
-    };
+    let object = element
+        .and_then(|element| describe_element(op, element))
+        .unwrap_or_else(|| describe(op));
     Some(Rejection {
         table: transaction.table.clone(),
         op: origin.op,
@@ -357,6 +352,28 @@ fn reject(
         object,
         errno,
         message,
+    })
+}
+
+/// The part of an operation that is about one element.
+fn describe_element(op: &Op, at: usize) -> Option<String> {
+    let number = |pairs: &[(u32, u32)]| {
+        let (key, value) = pairs.get(at)?;
+        Some(Element::number(*key, *value))
+    };
+    Some(match op {
+        Op::AddElements { set, elements } => {
+            format!("add element {} {{ {} }}", set.name, elements.get(at)?)
+        }
+        Op::DelElements { set, elements } => {
+            let key = &elements.get(at)?.key;
+            format!("delete element {} {{ {key} }}", set.name)
+        }
+        Op::AddNumbers { map, pairs } => format!("add element {map} {{ {} }}", number(pairs)?),
+        Op::DelNumbers { map, pairs } => {
+            format!("delete element {map} {{ {} }}", number(pairs)?.key)
+        }
+        _ => return None,
     })
 }
 
@@ -369,6 +386,8 @@ fn describe(op: &Op) -> String {
         Op::DelElements { set, elements } => {
             format!("delete {} elements of {}", elements.len(), set.name)
         }
+        Op::AddNumbers { map, pairs } => format!("add {} elements to {map}", pairs.len()),
+        Op::DelNumbers { map, pairs } => format!("delete {} elements of {map}", pairs.len()),
         other => other.to_string(),
     }
 }

@@ -196,6 +196,12 @@ impl Encoder<'_> {
                 self.elements(msg::NFT_MSG_NEWSETELEM, set, None, elements);
             }
             Op::DelElements { set, elements } => self.delete_elements(set, elements),
+            Op::AddNumbers { map, pairs } => {
+                self.numbers(msg::NFT_MSG_NEWSETELEM, map, pairs, element::numbers);
+            }
+            Op::DelNumbers { map, pairs } => {
+                self.numbers(msg::NFT_MSG_DELSETELEM, map, pairs, element::number);
+            }
         }
     }
 
@@ -313,11 +319,7 @@ impl Encoder<'_> {
 
     /// Writes elements into as few messages as their 16-bit lengths allow.
     fn elements(&mut self, kind: u16, set: &SetId, id: Option<u32>, elements: &[Element]) {
-        let flags = if kind == msg::NFT_MSG_NEWSETELEM {
-            NLM_F_CREATE
-        } else {
-            0
-        };
+        let flags = create_if_new(kind);
         let mut done = 0;
         while done < elements.len() {
             let first = done;
@@ -341,6 +343,35 @@ impl Encoder<'_> {
                 w.close(list);
             });
         }
+    }
+
+    /// Likewise for numbers.
+    fn numbers(
+        &mut self,
+        kind: u16,
+        map: &str,
+        pairs: &[(u32, u32)],
+        encode: fn(&mut Writer, (u32, u32)),
+    ) {
+        const AT_ONCE: usize = (crate::kernel::MAX_ATTRIBUTE - 4) / element::NUMBERS_LEN;
+        for (number, chunk) in pairs.chunks(AT_ONCE).enumerate() {
+            let flags = create_if_new(kind);
+            self.message_from(number * AT_ONCE, kind, flags, |w, table| {
+                w.string(attr::NFTA_SET_ELEM_LIST_TABLE, table);
+                w.string(attr::NFTA_SET_ELEM_LIST_SET, map);
+                let list = w.open_nested(attr::NFTA_SET_ELEM_LIST_ELEMENTS);
+                chunk.iter().for_each(|pair| encode(w, *pair));
+                w.close(list);
+            });
+        }
+    }
+}
+
+fn create_if_new(kind: u16) -> u16 {
+    if kind == msg::NFT_MSG_NEWSETELEM {
+        NLM_F_CREATE
+    } else {
+        0
     }
 }
 

@@ -86,6 +86,11 @@ impl Writer {
         self.close(open);
     }
 
+    /// Attributes that are encoded already, padding included.
+    pub fn raw(&mut self, attributes: &[u8]) {
+        self.buffer.extend_from_slice(attributes);
+    }
+
     /// A text with the NUL that the kernel wants.
     pub fn string(&mut self, kind: u16, text: &str) {
         let open = self.open(kind);

@@ -155,11 +155,19 @@ pub(crate) fn table() -> TableId {
 }
 
 pub(crate) fn class(id: ClassId) -> Value {
-    Value::ClassId(CLASS | (id.0 & BITS))
+    Value::ClassId(kernel_class(id))
+}
+
+pub(crate) fn kernel_class(id: ClassId) -> u32 {
+    CLASS | (id.0 & BITS)
 }
 
 pub(crate) fn row(id: RowId) -> Value {
-    Value::ClassId(ROW | (id.0 & BITS))
+    Value::ClassId(kernel_row(id))
+}
+
+pub(crate) fn kernel_row(id: RowId) -> u32 {
+    ROW | (id.0 & BITS)
 }
 
 pub(crate) fn subrow(number: u32) -> Value {

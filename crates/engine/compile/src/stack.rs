@@ -1,11 +1,9 @@
 //! A stack in the kernel: a chain and a map from class to row.
 
-use std::collections::BTreeMap;
-
 use ocicat_flow::Direction;
 use ocicat_node::{ClassId, RowId, Stack};
 use ocicat_program::nft::build::{self, PRIORITY};
-use ocicat_program::nft::{Chain, Element, KeyType, MetaKey, Op, Rule, Set, SetId, Verdict};
+use ocicat_program::nft::{Chain, KeyType, MetaKey, Op, Rule, Set, Verdict};
 
 use crate::layout::{self, Epoch};
 
@@ -21,13 +19,9 @@ impl StackNumber {
         epoch.numbered(self.prefix(), self.number)
     }
 
-    pub(crate) fn rows_id(self, epoch: Epoch) -> SetId {
-        self.rows_set(epoch).id()
-    }
-
-    fn rows_set(self, epoch: Epoch) -> Set {
-        let name = epoch.numbered(&format!("rows_{}", self.prefix()), self.number);
-        Set::map(&name, [KeyType::ClassId], KeyType::ClassId)
+    /// The name of its map from class to row.
+    pub(crate) fn rows(self, epoch: Epoch) -> String {
+        epoch.numbered(&format!("rows_{}", self.prefix()), self.number)
     }
 
     fn prefix(self) -> &'static str {
@@ -39,7 +33,7 @@ impl StackNumber {
 
     /// Makes the chain and its map. A class that the map does not hold takes the default row.
     pub(crate) fn make(self, epoch: Epoch, stack: &Stack) -> Vec<Op> {
-        let set = self.rows_set(epoch);
+        let set = Set::map(&self.rows(epoch), [KeyType::ClassId], KeyType::ClassId);
         let chain = self.chain(epoch);
         let class_of = match self.direction {
             Direction::Egress => "class_dst",
@@ -62,11 +56,13 @@ impl StackNumber {
                 ))
                 .with(judge()),
         ];
-        let elements = elements(&stack.rows);
-        let id = set.id();
+        let pairs: Vec<(u32, u32)> = (stack.rows.iter())
+            .map(|(class, row)| pair(*class, *row))
+            .collect();
+        let map = set.name.clone();
         let mut ops = vec![Op::AddSet(set)];
-        if !elements.is_empty() {
-            ops.push(Op::AddElements { set: id, elements });
+        if !pairs.is_empty() {
+            ops.push(Op::AddNumbers { map, pairs });
         }
         ops.push(Op::AddChain(Chain::regular(&chain)));
         ops.extend(rules.into_iter().map(Op::AddRule));
@@ -78,17 +74,12 @@ impl StackNumber {
         [
             Op::FlushChain(self.chain(epoch)),
             Op::DelChain(self.chain(epoch)),
-            Op::DelSet(self.rows_set(epoch).name),
+            Op::DelSet(self.rows(epoch)),
         ]
     }
 }
 
-pub(crate) fn elements(rows: &BTreeMap<ClassId, RowId>) -> Vec<Element> {
-    rows.iter()
-        .map(|(class, row)| element(*class, *row))
-        .collect()
-}
-
-pub(crate) fn element(class: ClassId, row: RowId) -> Element {
-    Element::new(layout::class(class)).value(layout::row(row))
+/// An element of the map.
+pub(crate) fn pair(class: ClassId, row: RowId) -> (u32, u32) {
+    (layout::kernel_class(class), layout::kernel_row(row))
 }

@@ -348,6 +348,15 @@ impl Blocks {
         self.gone.push(id);
     }
 
+    /// Whether the rule is another than before this commit, or new.
+    pub(crate) fn is_edited(&self, (block, index): (BlockId, u32)) -> bool {
+        let Some(before) = self.changed.get(&block) else {
+            return false;
+        };
+        let now = &self.items[block].body.rules;
+        before.rules.get(index as usize) != now.get(index as usize)
+    }
+
     pub(crate) fn profile(&self, name: Name, direction: Direction) -> Option<BlockId> {
         self.profiles
             .get(&(name, crate::policy::side(direction)))

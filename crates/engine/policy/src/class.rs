@@ -205,6 +205,9 @@ impl Classes {
             .iter()
             .flat_map(|question| &questions.items[*question].classes);
         let affected: BTreeSet<ClassId> = listed.copied().collect();
+        for question in dead {
+            questions.items[*question].classes.clear();
+        }
         let mut order: Vec<Arc<Signature>> = Vec::new();
         let mut groups: FxHashMap<Arc<Signature>, Vec<ClassId>> = FxHashMap::default();
         for id in &affected {
@@ -218,7 +221,6 @@ impl Classes {
                 answers: kept.copied().collect(),
             });
             self.numbers.remove(&old);
-            unlist(questions, *id, &old);
             let group = groups.entry(signature.clone()).or_insert_with(|| {
                 order.push(signature.clone());
                 Vec::new()
@@ -244,7 +246,7 @@ impl Classes {
                     for kind in &class.kinds {
                         space.kind_items[*kind].class = Some(winner);
                     }
-                    unlist(questions, loser, &class.signature);
+                    unlist(questions, loser, &signature);
                     self.unclaimed.retain(|other| *other != loser);
                     changes.moved.extend(class.kinds.iter().copied());
                     self.items
@@ -255,7 +257,6 @@ impl Classes {
                 }
                 changes.dead.push(loser);
             }
-            list(questions, winner, &signature);
             self.numbers.insert(signature.clone(), winner);
             self.items.get_mut(&winner).expect("in the group").signature = signature;
         }
@@ -371,8 +372,7 @@ impl Classes {
         displaced.sort_unstable();
         self.numbers.remove(&old);
         self.numbers.insert(group.signature.clone(), id);
-        unlist(questions, id, &old);
-        list(questions, id, &group.signature);
+        relist(questions, id, &old, &group.signature);
         self.note_unclaimed(id);
         changes.changed.push(Changed {
             class: id,
@@ -513,22 +513,46 @@ fn region_answers(space: &Space, identities: &Identities, region: RegionId) -> V
     answers
 }
 
-fn list(questions: &mut Questions, class: ClassId, signature: &Signature) {
-    for (question, _) in &signature.answers {
-        if let Some(question) = questions.items.get_mut(*question)
-            && let Err(at) = question.classes.binary_search(&class)
-        {
-            question.classes.insert(at, class);
-        }
+/// Lists with the questions that the class answers now, and no longer with those that it answered
+/// before. The lists are long and most answers stay.
+fn relist(questions: &mut Questions, class: ClassId, old: &Signature, new: &Signature) {
+    let asked = |signature: &Signature, question: QuestionId| {
+        let at = signature.answers.partition_point(|(q, _)| *q < question);
+        signature
+            .answers
+            .get(at)
+            .is_some_and(|(q, _)| *q == question)
+    };
+    for (question, _) in old.answers.iter().filter(|(q, _)| !asked(new, *q)) {
+        unlist_one(questions, class, *question);
+    }
+    for (question, _) in new.answers.iter().filter(|(q, _)| !asked(old, *q)) {
+        list_one(questions, class, *question);
     }
 }
 
+fn list(questions: &mut Questions, class: ClassId, signature: &Signature) {
+    let answers = signature.answers.iter();
+    answers.for_each(|(question, _)| list_one(questions, class, *question));
+}
+
 fn unlist(questions: &mut Questions, class: ClassId, signature: &Signature) {
-    for (question, _) in &signature.answers {
-        if let Some(question) = questions.items.get_mut(*question)
-            && let Ok(at) = question.classes.binary_search(&class)
-        {
-            question.classes.remove(at);
-        }
+    let answers = signature.answers.iter();
+    answers.for_each(|(question, _)| unlist_one(questions, class, *question));
+}
+
+fn list_one(questions: &mut Questions, class: ClassId, question: QuestionId) {
+    if let Some(question) = questions.items.get_mut(question)
+        && let Err(at) = question.classes.binary_search(&class)
+    {
+        question.classes.insert(at, class);
+    }
+}
+
+fn unlist_one(questions: &mut Questions, class: ClassId, question: QuestionId) {
+    if let Some(question) = questions.items.get_mut(question)
+        && let Ok(at) = question.classes.binary_search(&class)
+    {
+        question.classes.remove(at);
     }
 }

@@ -124,9 +124,7 @@ impl Engine {
         let indices: Vec<StackIndex> = self.stacks.items.iter().map(|(index, _)| index).collect();
         for index in indices {
             let stack = &mut self.stacks.items[index];
-            for class in &changes.dead {
-                workshop.set_own(&mut stack.table, *class, None);
-            }
+            workshop.follow_classes(&mut stack.table, changes);
             tell_rows(&mut steps.going, stack);
             stack.table.told = Told::default();
         }
@@ -169,8 +167,10 @@ impl Engine {
             return;
         };
         delta.push(Change::Stack(stack.id, stack.key.direction, default_row));
-        let rows = stack.table.rows.iter();
-        delta.extend(rows.map(|(class, row)| Change::StackRow(stack.id, *class, Some(*row))));
+        let rows: Box<[(ClassId, RowId)]> = stack.table.own_rows().collect();
+        if !rows.is_empty() {
+            delta.push(Change::StackRows(stack.id, rows));
+        }
     }
 
     fn tell_addresses(&mut self, delta: &mut NodeDelta, moved: &[KindId]) {
@@ -185,6 +185,8 @@ impl Engine {
         let members: Vec<_> = members
             .flat_map(|kind| kind.members.iter().copied())
             .collect();
+        // The first time these are all addresses there are.
+        delta.reserve_exact(slots.len().max(members.len()) + moved.len());
         for id in slots.into_iter().chain(members) {
             let Some(slot) = space.slots.items.get_mut(id) else {
                 continue;

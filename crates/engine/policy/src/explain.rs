@@ -120,7 +120,7 @@ impl Engine {
             let Some(default_row) = stack.table.default_row else {
                 continue;
             };
-            let rows = stack.table.rows.iter().copied().collect();
+            let rows = stack.table.own_rows().collect();
             let direction = stack.key.direction;
             state.stacks.insert(
                 stack.id,
@@ -310,7 +310,8 @@ impl Engine {
 
     fn size_of(&self, index: StackIndex) -> (usize, usize, usize) {
         let table = &self.stacks.items[index].table;
-        let mut rows: Vec<_> = table.rows.iter().map(|(_, row)| *row).collect();
+        let mut rows: Vec<_> = table.own_rows().map(|(_, row)| row).collect();
+        let entries = rows.len();
         rows.extend(table.default_row);
         rows.sort_unstable();
         rows.dedup();
@@ -319,7 +320,7 @@ impl Engine {
             .filter_map(|row| self.rows.get(*row))
             .map(|r| r.cell_count())
             .sum();
-        (table.rows.len(), rows.len(), cells)
+        (entries, rows.len(), cells)
     }
 
     fn local(&self, key: &ObjectKey) -> Option<&Local> {

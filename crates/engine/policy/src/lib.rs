@@ -60,6 +60,7 @@ mod delta;
 mod endpoint;
 mod explain;
 mod expression;
+mod group;
 mod identity;
 mod interval;
 mod label;

@@ -65,6 +65,8 @@ pub(crate) struct LocalIdentity {
     known: bool,
     /// The policies that select it; sorted by number.
     policies: Vec<PolicyId>,
+    /// The same in the order in which they were last applied.
+    ordered: Vec<PolicyId>,
     /// Blocks of policies in their order, by direction.
     pub(crate) blocks: [Box<[BlockId]>; 2],
     profiles: [Box<[BlockId]>; 2],
@@ -316,12 +318,21 @@ impl Locals {
             let Some(local) = self.identities.get_mut(id) else {
                 continue;
             };
-            let mut ordered = local.policies.clone();
+            let selects = |id: &PolicyId| local.policies.binary_search(id).is_ok();
+            let mut ordered = std::mem::take(&mut local.ordered);
+            ordered.retain(selects);
+            if ordered.len() < local.policies.len() {
+                let known: FxHashSet<PolicyId> = ordered.iter().copied().collect();
+                let new = local.policies.iter().filter(|id| !known.contains(id));
+                ordered.extend(new);
+            }
+            // Nearly sorted is nearly nothing to do.
             ordered.sort_by(|a, b| policies.compare(*a, *b));
             local.blocks = DIRECTIONS.map(|direction| {
                 let block = |policy: &PolicyId| policies.items[*policy].blocks[side(direction)];
                 ordered.iter().filter_map(block).collect()
             });
+            local.ordered = ordered;
         }
         if !stale.is_empty() {
             let dirty = self

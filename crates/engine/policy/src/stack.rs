@@ -9,6 +9,7 @@ use ocicat_node::{ClassId, RowId, StackId};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::block::{Block, Blocks, BodyKind};
+use crate::group::Groups;
 use crate::identity::NamedPort;
 use crate::policy::Policies;
 use crate::slab::{BlockId, QuestionId, Slab, StackIndex};
@@ -64,6 +65,8 @@ pub(crate) enum Gate {
     /// No claimed address matches that does not answer yes.
     Question(QuestionId),
     Open,
+    /// Claimed addresses without any answer match.
+    Base,
     NoRule,
 }
 
@@ -76,6 +79,8 @@ pub(crate) struct Stack {
     pub(crate) ends: Box<[u32]>,
     /// One for each step.
     pub(crate) gates: Box<[Gate]>,
+    /// Rules that are new or different since the table was made; sorted.
+    pub(crate) edited: Vec<u32>,
     /// How many local addresses use it.
     pub(crate) users: u32,
     pub(crate) table: Table,
@@ -84,11 +89,14 @@ pub(crate) struct Stack {
 /// The rows of a stack.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
-    /// `None` until it was first built.
+    /// That of the default group; `None` until the table was first built.
     pub(crate) default_row: Option<RowId>,
-    /// Rows other than the default; sorted by class.
-    pub(crate) rows: Vec<(ClassId, RowId)>,
-    /// Cells of the rows of all entries, equal rows counted each time.
+    /// The group of every class without an entry.
+    pub(crate) default_group: u32,
+    pub(crate) groups: Groups,
+    /// The groups of classes that are not in the default group; sorted by class.
+    pub(crate) entries: Vec<(ClassId, u32)>,
+    /// Cells of the rows of all groups, equal rows counted each time.
     pub(crate) cells: usize,
     pub(crate) over_budget: bool,
     /// What was told of it last.
@@ -104,18 +112,33 @@ pub(crate) struct Told {
 
 impl Table {
     pub(crate) fn row_of(&self, class: ClassId) -> Option<RowId> {
-        match self.rows.binary_search_by_key(&class, |(class, _)| *class) {
-            Ok(at) => Some(self.rows[at].1),
-            Err(_) => self.default_row,
-        }
+        self.own_row_of(class).or(self.default_row)
     }
 
+    /// `None` is the default row.
     pub(crate) fn own_row_of(&self, class: ClassId) -> Option<RowId> {
-        let at = self
-            .rows
-            .binary_search_by_key(&class, |(class, _)| *class)
-            .ok()?;
-        Some(self.rows[at].1)
+        self.own_row(self.group_of(class))
+    }
+
+    pub(crate) fn group_of(&self, class: ClassId) -> u32 {
+        let found = self
+            .entries
+            .binary_search_by_key(&class, |(class, _)| *class);
+        found.map_or(self.default_group, |at| self.entries[at].1)
+    }
+
+    pub(crate) fn own_row(&self, group: u32) -> Option<RowId> {
+        if group == self.default_group {
+            return None;
+        }
+        let row = self.groups.get(group).row;
+        (Some(row) != self.default_row).then_some(row)
+    }
+
+    /// Rows other than the default; sorted by class.
+    pub(crate) fn own_rows(&self) -> impl Iterator<Item = (ClassId, RowId)> + '_ {
+        let entries = self.entries.iter();
+        entries.filter_map(|(class, group)| Some((*class, self.own_row(*group)?)))
     }
 }
 
@@ -148,6 +171,7 @@ impl Stacks {
             steps,
             ends,
             gates,
+            edited: Vec::new(),
             users: 1,
             table: Table::default(),
         };
@@ -178,7 +202,7 @@ impl Stacks {
         let key = Arc::new(key);
         let stack = &mut self.items[index];
         let old = std::mem::replace(&mut stack.key, key.clone());
-        stack.take(plan(&key, &blocks.items, policies));
+        stack.take(plan(&key, &blocks.items, policies), blocks);
         leave(blocks, &old, index);
         join(blocks, &key, index);
         self.numbers.remove(&old);
@@ -188,7 +212,7 @@ impl Stacks {
     /// The steps follow from the key, the blocks and the tiers: makes them anew.
     pub(crate) fn plan_again(&mut self, index: StackIndex, blocks: &Blocks, policies: &Policies) {
         let stack = &mut self.items[index];
-        stack.take(plan(&stack.key, &blocks.items, policies));
+        stack.take(plan(&stack.key, &blocks.items, policies), blocks);
     }
 
     /// Removes the stacks that nobody uses.
@@ -229,9 +253,93 @@ struct Planned {
 }
 
 impl Stack {
-    fn take(&mut self, planned: Planned) {
+    /// Takes over other steps; the groups of the table follow.
+    fn take(&mut self, planned: Planned, blocks: &Blocks) {
         let Planned { steps, ends, gates } = planned;
-        (self.steps, self.ends, self.gates) = (steps, ends, gates);
+        let old = std::mem::replace(&mut self.steps, steps);
+        (self.ends, self.gates) = (ends, gates);
+        let places = Places::new(&old, &self.steps);
+        // Of the old steps: what was edited before this, is edited now, or is gone.
+        let was_edited = std::mem::take(&mut self.edited);
+        let is_kept = |(number, step): &(u32, &Step)| match step.rule() {
+            Some(rule) => {
+                let again = was_edited.binary_search(number).is_ok() || blocks.is_edited(rule);
+                !again && places.new_of(*number).is_some()
+            }
+            None => true,
+        };
+        let gone = (0u32..).zip(&old).filter(|step| !is_kept(step));
+        let gone: Vec<u32> = gone.map(|(number, _)| number).collect();
+        let kept = |number: u32| {
+            let old = places.old_of(number);
+            old.is_some_and(|old| gone.binary_search(&old).is_err())
+        };
+        let rules = (0u32..).zip(&self.steps);
+        let rules = rules.filter(|(_, step)| step.rule().is_some());
+        self.edited = rules
+            .map(|(number, _)| number)
+            .filter(|number| !kept(*number))
+            .collect();
+        self.table.groups.strike(&gone);
+        if let Places::Others { new, .. } = &places {
+            self.table.groups.renumber(new);
+        }
+    }
+}
+
+impl Step {
+    fn rule(&self) -> Option<(BlockId, u32)> {
+        match self {
+            Self::Rule { block, index, .. } => Some((*block, *index)),
+            _ => None,
+        }
+    }
+}
+
+/// Where the rules of old steps are among new ones.
+enum Places {
+    Same,
+    Others {
+        new: Vec<Option<u32>>,
+        old: Vec<Option<u32>>,
+    },
+}
+
+impl Places {
+    fn new(old: &[Step], new: &[Step]) -> Self {
+        let rules = |steps: &[Step]| steps.iter().map(Step::rule).collect::<Vec<_>>();
+        let (old, new) = (rules(old), rules(new));
+        if old == new {
+            return Self::Same;
+        }
+        let numbered = |rules: &[Option<(BlockId, u32)>]| -> FxHashMap<(BlockId, u32), u32> {
+            let numbered = (0u32..).zip(rules);
+            numbered
+                .filter_map(|(number, rule)| Some(((*rule)?, number)))
+                .collect()
+        };
+        let find = |rules: &[Option<(BlockId, u32)>], among: FxHashMap<(BlockId, u32), u32>| {
+            let found = rules.iter().map(|rule| among.get(&(*rule)?).copied());
+            found.collect()
+        };
+        Self::Others {
+            new: find(&old, numbered(&new)),
+            old: find(&new, numbered(&old)),
+        }
+    }
+
+    fn new_of(&self, old: u32) -> Option<u32> {
+        match self {
+            Self::Same => Some(old),
+            Self::Others { new, .. } => *new.get(old as usize)?,
+        }
+    }
+
+    fn old_of(&self, number: u32) -> Option<u32> {
+        match self {
+            Self::Same => Some(number),
+            Self::Others { old, .. } => *old.get(number as usize)?,
+        }
     }
 }
 
@@ -268,8 +376,10 @@ fn plan(key: &StackKey, blocks: &Slab<BlockId, Block>, policies: &Policies) -> P
     let ends = ends.map(|(number, _)| number).collect();
     let gate = |step: &Step| match step {
         Step::Rule { block, index, .. } => {
-            match blocks[*block].body.asked[*index as usize].far.gate() {
+            let far = &blocks[*block].body.asked[*index as usize].far;
+            match far.gate() {
                 Some(question) => Gate::Question(question),
+                None if far.base() => Gate::Base,
                 None => Gate::Open,
             }
         }

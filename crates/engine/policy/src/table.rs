@@ -1,11 +1,15 @@
 //! Tables: the rows of each stack, built whole or class by class.
 
+use std::collections::BTreeMap;
+
+use ocicat_api::rule::Action;
 use ocicat_flow::{Decider, Outcome, Verdict};
 use ocicat_node::{ClassId, Row, RowId};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::block::{Blocks, Truth};
 use crate::class::{ClassChanges, Classes, Signature};
+use crate::group::{Group, Groups, Mark, Marks, UNCLAIMED};
 use crate::outcome::{Outcomes, Rows};
 use crate::paint::{Applied, Sheet};
 use crate::question::Questions;
@@ -13,7 +17,7 @@ use crate::row::{self, Budget, OverBudget};
 use crate::slab::QuestionId;
 use crate::stack::{Gate, Stack, Step, Table};
 
-/// A full table gets room for so many more entries.
+/// Room for so many more entries is kept, because tables are many, large, and grow little.
 const GROWTH: usize = 64;
 
 /// What tables are made of and made from.
@@ -26,18 +30,33 @@ pub(crate) struct Workshop<'a> {
     pub(crate) budget: Budget,
     /// By number of question: whether the class that is loaded answers yes.
     scratch: &'a mut Vec<bool>,
+    loaded: Option<ClassId>,
     /// All classes, sorted.
     all: Option<Vec<ClassId>>,
 }
 
-/// How a class differs from one without answers, for one stack: step and truth, or a named port.
+/// How a class differs from one without answers, for one stack.
 type Deviation = (ClassId, u32, Mark);
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-enum Mark {
-    Truth(Truth),
-    /// Which question, and the port number.
-    Port(u32, u16),
+/// Why the row of a class may be another; the first says more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Again {
+    /// Its answers are others: all rules are looked at.
+    Whole,
+    /// Only the rules that are edited.
+    Edited,
+}
+
+/// A table that is made whole.
+#[derive(Debug, Default)]
+struct Built {
+    numbers: FxHashMap<Box<Marks>, u32>,
+    /// Of each group.
+    rows: Vec<RowId>,
+    /// The group of every class.
+    classes: Vec<(ClassId, u32)>,
+    distinct: FxHashSet<RowId>,
+    cells: usize,
 }
 
 impl<'a> Workshop<'a> {
@@ -47,8 +66,8 @@ impl<'a> Workshop<'a> {
         budget: Budget,
         scratch: &'a mut Vec<bool>,
     ) -> Self {
-        let span = questions.items.span().max(scratch.len());
-        scratch.resize(span, false);
+        scratch.clear();
+        scratch.resize(questions.items.span(), false);
         Self {
             blocks,
             questions,
@@ -57,16 +76,18 @@ impl<'a> Workshop<'a> {
             rows,
             budget,
             scratch,
+            loaded: None,
             all: None,
         }
     }
 
     /// Builds the whole table.
     pub(crate) fn build(&mut self, stack: &mut Stack) {
+        stack.edited.clear();
         let built = self.try_build(stack);
         match built {
-            Ok(rows) => {
-                self.replace(&mut stack.table, rows);
+            Ok(built) => {
+                self.replace(&mut stack.table, built);
                 if self.exceeds(&stack.table) {
                     self.close(&mut stack.table);
                 }
@@ -75,97 +96,160 @@ impl<'a> Workshop<'a> {
         }
     }
 
-    /// Brings the rows of some classes up to date. `false` if that may exceed the budget: the
-    /// stack has to be built whole.
-    pub(crate) fn update(
-        &mut self,
-        stack: &mut Stack,
-        classes: impl ExactSizeIterator<Item = ClassId>,
-    ) -> bool {
-        let several = classes.len() > 1;
-        let mut groups: FxHashMap<Vec<(u32, Mark)>, RowId> = FxHashMap::default();
-        let mut key = Vec::new();
-        for class in classes {
-            let Some(item) = self.classes.items.get(&class) else {
+    /// Brings the rows of some classes up to date, sorted by class. `false` if the stack has to be
+    /// built whole: it may exceed the budget.
+    pub(crate) fn update(&mut self, stack: &mut Stack, classes: &[(ClassId, Again)]) -> bool {
+        let mut moves = Vec::with_capacity(classes.len());
+        let mut marks = Vec::new();
+        for (class, again) in classes {
+            let Some(item) = self.classes.items.get(class) else {
                 continue;
             };
             let signature = &*item.signature;
-            self.marks(stack, signature, &mut key);
-            let row = if let Some(row) = groups.get(&key) {
-                *row
-            } else {
-                let Ok(row) = self.row_of_marks(stack, signature, &key) else {
-                    return false;
-                };
-                let row = self.rows.intern(row, self.outcomes);
-                if several {
-                    groups.insert(key.clone(), row);
+            match again {
+                Again::Whole => self.marks(stack, *class, &mut marks),
+                Again::Edited => {
+                    marks.clear();
+                    for number in &stack.edited {
+                        let has = |question| signature.has(question);
+                        self.mark(stack, signature, *number, has, &mut marks);
+                    }
+                    let groups = &stack.table.groups;
+                    let group = groups.get(stack.table.group_of(*class));
+                    if marks.is_empty() && !group.stale {
+                        continue;
+                    }
+                    marks.extend_from_slice(&group.marks);
+                    marks.sort_unstable();
                 }
-                row
+            }
+            let group = match stack.table.groups.find(&marks) {
+                Ok(group) => group,
+                Err(at) => {
+                    let Ok(row) = self.row_of_marks(stack, signature, &marks) else {
+                        return false;
+                    };
+                    stack.table.cells += self.cells_of(row);
+                    self.rows.retain(row);
+                    stack.table.groups.insert(at, &marks, row)
+                }
             };
-            let own = (Some(row) != stack.table.default_row).then_some(row);
-            self.set_own(&mut stack.table, class, own);
+            moves.push((*class, group));
         }
-        !self.exceeds(&stack.table)
+        self.assign(&mut stack.table, &moves);
+        stack.edited.clear();
+        !self.is_stale(&stack.table) && !self.exceeds(&stack.table)
     }
 
-    fn load(&mut self, signature: &Signature, answer: bool) {
-        for (question, _) in &signature.answers {
-            self.scratch[question.0 as usize] = answer;
-        }
+    /// Whether a class is still in a stale group: more changed than the list of classes tells.
+    fn is_stale(&self, table: &Table) -> bool {
+        let by_default = table.entries.len() < self.classes.items.len();
+        let stale = table.groups.iter().any(|g| g.stale && g.users > 0);
+        stale || by_default && table.groups.get(table.default_group).stale
     }
 
-    /// All that the row of a class follows from: the rules that match or may match, and the
-    /// ports of those that know them by name.
-    fn marks(&mut self, stack: &Stack, signature: &Signature, marks: &mut Vec<(u32, Mark)>) {
+    fn load(&mut self, class: ClassId) {
+        if self.loaded == Some(class) {
+            return;
+        }
+        let loaded = [(self.loaded, false), (Some(class), true)];
+        for (class, answer) in loaded {
+            let item = class.and_then(|class| self.classes.items.get(&class));
+            for (question, _) in item.iter().flat_map(|item| &item.signature.answers) {
+                self.scratch[question.0 as usize] = answer;
+            }
+        }
+        self.loaded = Some(class);
+    }
+
+    /// All that the row of a class follows from: the rules that match or may match and would not
+    /// without its answers, and the ports of those that know them by name.
+    fn marks(&mut self, stack: &Stack, class: ClassId, marks: &mut Vec<(u32, Mark)>) {
         marks.clear();
-        self.load(signature, true);
-        let unclaimed = signature.unclaimed;
-        if unclaimed {
-            marks.push((u32::MAX, Mark::Truth(Truth::Unknown)));
+        self.load(class);
+        let signature = &*self.classes.items[&class].signature;
+        if signature.unclaimed {
+            marks.push((UNCLAIMED, Mark::Truth(Truth::Unknown)));
         }
+        let has = |question: QuestionId| self.scratch[question.0 as usize];
         for (number, gate) in (0u32..).zip(&stack.gates) {
             match gate {
                 Gate::NoRule => continue,
-                Gate::Question(question) if !unclaimed => {
-                    if !self.scratch[question.0 as usize] {
-                        continue;
-                    }
-                }
-                Gate::Question(_) | Gate::Open => {}
+                Gate::Question(question) if !signature.unclaimed && !has(*question) => continue,
+                Gate::Question(_) | Gate::Open | Gate::Base => {}
             }
-            let Step::Rule { block, index, .. } = &stack.steps[number as usize] else {
-                continue;
-            };
-            let asked = &self.blocks.items[*block].body.asked[*index as usize];
-            let has = |question: QuestionId| self.scratch[question.0 as usize];
-            let truth = asked.far.truth(unclaimed, has);
-            if truth == Truth::No {
-                continue;
+            self.mark(stack, signature, number, has, marks);
+        }
+        marks.sort_unstable();
+    }
+
+    /// The marks that one rule makes.
+    fn mark(
+        &self,
+        stack: &Stack,
+        signature: &Signature,
+        number: u32,
+        has: impl Fn(QuestionId) -> bool,
+        marks: &mut Vec<(u32, Mark)>,
+    ) {
+        let Step::Rule { block, index, .. } = &stack.steps[number as usize] else {
+            return;
+        };
+        let body = &self.blocks.items[*block].body;
+        let asked = &body.asked[*index as usize];
+        let truth = asked.far.truth(signature.unclaimed, has);
+        if signature.unclaimed {
+            // What neither allows nor denies.
+            let action = body.rules[*index as usize].action;
+            let idle = truth == Truth::Unknown && matches!(action, Action::Allow | Action::Log);
+            if truth == Truth::No || idle {
+                return;
             }
             marks.push((number, Mark::Truth(truth)));
-            for (.., question) in &asked.ports {
-                let ports = signature.ports(*question);
-                marks.extend(ports.map(|port| (number, Mark::Port(question.0, port))));
+        } else {
+            let base = stack.gates[number as usize] == Gate::Base;
+            if (truth == Truth::Yes) != base {
+                marks.push((number, Mark::Truth(truth)));
+            }
+            if truth != Truth::Yes {
+                return;
             }
         }
-        self.load(signature, false);
+        for (.., question) in &asked.ports {
+            let ports = signature.ports(*question);
+            marks.extend(ports.map(|port| (number, Mark::Port(question.0, port))));
+        }
     }
 
     fn row_of_marks(
         &mut self,
         stack: &Stack,
         signature: &Signature,
-        marks: &[(u32, Mark)],
-    ) -> Result<Row, OverBudget> {
+        marks: &Marks,
+    ) -> Result<RowId, OverBudget> {
         let sheet = self.sheet(stack, signature);
-        let applied = marks.iter().filter_map(|(number, mark)| match mark {
-            Mark::Truth(truth) if *number < u32::MAX => Applied::new(&sheet, *number, *truth),
+        let off = |step: u32| {
+            let mark = (step, Mark::Truth(Truth::No));
+            marks.binary_search(&mark).is_ok()
+        };
+        let mut applied: Vec<(u32, Truth)> = Vec::with_capacity(marks.len() + 4);
+        if !signature.unclaimed {
+            let base = (0u32..)
+                .zip(&stack.gates)
+                .filter(|(_, gate)| **gate == Gate::Base);
+            let base = base.map(|(step, _)| step).filter(|step| !off(*step));
+            applied.extend(base.map(|step| (step, Truth::Yes)));
+        }
+        applied.extend(marks.iter().filter_map(|(step, mark)| match mark {
+            Mark::Truth(truth) if *step < UNCLAIMED => Some((*step, *truth)),
             _ => None,
-        });
-        let mut rules: Vec<Applied<'_>> = Vec::with_capacity(marks.len());
-        rules.extend(applied);
-        row::build(sheet, &rules, self.outcomes, &self.budget)
+        }));
+        applied.sort_unstable();
+        let mut rules: Vec<Applied<'_>> = Vec::with_capacity(applied.len());
+        let applied = applied.into_iter();
+        rules.extend(applied.filter_map(|(step, truth)| Applied::new(&sheet, step, truth)));
+        let row = row::build(sheet, &rules, self.outcomes, &self.budget)?;
+        Ok(self.rows.intern(row, self.outcomes))
     }
 
     fn sheet<'s>(&self, stack: &'s Stack, signature: &'s Signature) -> Sheet<'s>
@@ -182,40 +266,36 @@ impl<'a> Workshop<'a> {
         }
     }
 
-    /// The row of every class, sorted by class.
-    fn try_build(&mut self, stack: &Stack) -> Result<Vec<(ClassId, RowId)>, OverBudget> {
+    fn try_build(&mut self, stack: &Stack) -> Result<Built, OverBudget> {
         let all = match self.all.take() {
             Some(all) => all,
             None => self.classes.ids(),
         };
-        let mut rows = Vec::with_capacity(all.len());
-        let result = self.build_claimed(stack, &all, &mut rows);
+        let mut built = Built {
+            classes: Vec::with_capacity(all.len()),
+            ..Built::default()
+        };
+        let result = self.build_claimed(stack, &all, &mut built);
         self.all = Some(all);
         result?;
         let mut marks = Vec::new();
         for class in &self.classes.unclaimed {
-            let signature = &*self.classes.items[class].signature;
-            self.marks(stack, signature, &mut marks);
-            let row = self.row_of_marks(stack, signature, &marks)?;
-            rows.push((*class, self.rows.intern(row, self.outcomes)));
+            self.marks(stack, *class, &mut marks);
+            self.build_class(stack, *class, &marks, &mut built)?;
         }
-        rows.sort_unstable();
-        Ok(rows)
+        built.classes.sort_unstable();
+        Ok(built)
     }
 
     fn build_claimed(
         &mut self,
         stack: &Stack,
         all: &[ClassId],
-        rows: &mut Vec<(ClassId, RowId)>,
+        built: &mut Built,
     ) -> Result<(), OverBudget> {
-        let base: Vec<u32> = self.base_steps(stack);
         let deviations = self.deviations(stack);
-        let mut groups: FxHashMap<Vec<(u32, Mark)>, RowId> = FxHashMap::default();
-        let mut plain = None;
-        let (mut distinct, mut cells) = (FxHashSet::default(), 0);
         let mut rest = deviations.as_slice();
-        let mut key = Vec::new();
+        let mut marks = Vec::new();
         for class in all {
             if self.classes.unclaimed.binary_search(class).is_ok() {
                 let skip = rest.partition_point(|(other, ..)| other <= class);
@@ -225,49 +305,39 @@ impl<'a> Workshop<'a> {
             let count = rest.iter().take_while(|(other, ..)| other == class).count();
             let (own, after) = rest.split_at(count);
             rest = after;
-            key.clear();
-            key.extend(own.iter().map(|(_, step, mark)| (*step, *mark)));
-            let known = if key.is_empty() {
-                plain
-            } else {
-                groups.get(&key).copied()
-            };
-            let row = match known {
-                Some(row) => row,
-                None => {
-                    let row = self.claimed_row(stack, *class, &base, &key)?;
-                    let size = row.cell_count();
-                    let row = self.rows.intern(row, self.outcomes);
-                    if distinct.insert(row) {
-                        cells += size;
-                    }
-                    if distinct.len() > self.budget.rows || cells > self.budget.cells {
-                        return Err(OverBudget);
-                    }
-                    if key.is_empty() {
-                        plain = Some(row);
-                    } else {
-                        groups.insert(key.clone(), row);
-                    }
-                    row
-                }
-            };
-            rows.push((*class, row));
+            marks.clear();
+            marks.extend(own.iter().map(|(_, step, mark)| (*step, *mark)));
+            self.build_class(stack, *class, &marks, built)?;
         }
         Ok(())
     }
 
-    /// The rules that match claimed addresses without any answer.
-    fn base_steps(&self, stack: &Stack) -> Vec<u32> {
-        let steps = (0u32..).zip(&stack.steps);
-        let base = steps.filter(|(_, step)| match step {
-            Step::Rule { block, index, .. } => self.blocks.items[*block].body.asked
-                [*index as usize]
-                .far
-                .base(),
-            _ => false,
-        });
-        base.map(|(number, _)| number).collect()
+    fn build_class(
+        &mut self,
+        stack: &Stack,
+        class: ClassId,
+        marks: &Marks,
+        built: &mut Built,
+    ) -> Result<(), OverBudget> {
+        let group = match built.numbers.get(marks) {
+            Some(group) => *group,
+            None => {
+                let signature = &*self.classes.items[&class].signature;
+                let row = self.row_of_marks(stack, signature, marks)?;
+                if built.distinct.insert(row) {
+                    built.cells += self.cells_of(row);
+                }
+                if built.distinct.len() > self.budget.rows || built.cells > self.budget.cells {
+                    return Err(OverBudget);
+                }
+                let group = u32::try_from(built.rows.len()).unwrap_or(u32::MAX);
+                built.numbers.insert(marks.into(), group);
+                built.rows.push(row);
+                group
+            }
+        };
+        built.classes.push((class, group));
+        Ok(())
     }
 
     /// Sorted by class, then step.
@@ -298,38 +368,15 @@ impl<'a> Workshop<'a> {
         out
     }
 
-    fn claimed_row(
-        &mut self,
-        stack: &Stack,
-        class: ClassId,
-        base: &[u32],
-        deviations: &[(u32, Mark)],
-    ) -> Result<Row, OverBudget> {
-        let signature = self.classes.items[&class].signature.clone();
-        let sheet = self.sheet(stack, &signature);
-        let mut steps: Vec<u32> = Vec::with_capacity(base.len() + deviations.len());
-        let off = |step: &u32| {
-            deviations
-                .binary_search(&(*step, Mark::Truth(Truth::No)))
-                .is_err()
-        };
-        steps.extend(base.iter().copied().filter(off));
-        let on = deviations
-            .iter()
-            .filter(|(_, mark)| *mark == Mark::Truth(Truth::Yes));
-        steps.extend(on.map(|(step, _)| *step));
-        steps.sort_unstable();
-        let mut rules: Vec<Applied<'_>> = Vec::with_capacity(steps.len());
-        let applied = steps.into_iter();
-        rules.extend(applied.filter_map(|step| Applied::new(&sheet, step, Truth::Yes)));
-        row::build(sheet, &rules, self.outcomes, &self.budget)
-    }
-
     /// Puts the rows of all classes in the place of what the table holds.
-    fn replace(&mut self, table: &mut Table, rows: Vec<(ClassId, RowId)>) {
-        let mut counts: FxHashMap<RowId, usize> = FxHashMap::default();
-        for (_, row) in &rows {
-            *counts.entry(*row).or_default() += 1;
+    fn replace(&mut self, table: &mut Table, built: Built) {
+        let mut users = vec![0u32; built.rows.len()];
+        let mut counts: FxHashMap<RowId, u32> = FxHashMap::default();
+        for (_, group) in &built.classes {
+            users[*group as usize] += 1;
+        }
+        for (row, users) in built.rows.iter().zip(&users) {
+            *counts.entry(*row).or_default() += users;
         }
         let most = counts
             .iter()
@@ -343,88 +390,128 @@ impl<'a> Workshop<'a> {
         {
             default_row = old;
         }
-        let rows: Vec<(ClassId, RowId)> = rows
-            .into_iter()
-            .filter(|(_, row)| *row != default_row)
-            .collect();
-        self.install(table, default_row, rows);
+        let of_default = (0u32..)
+            .zip(built.rows.iter().zip(&users))
+            .filter(|(_, (row, _))| **row == default_row);
+        let default_group = of_default
+            .max_by_key(|(number, (_, users))| (**users, std::cmp::Reverse(*number)))
+            .map(|(number, _)| number)
+            .expect("a row is counted for its groups");
+        users[default_group as usize] = 0;
+        let mut marks: Vec<(u32, Box<Marks>)> =
+            built.numbers.into_iter().map(|(m, n)| (n, m)).collect();
+        marks.sort_unstable_by_key(|(number, _)| *number);
+        let groups = marks.into_iter().zip(built.rows).zip(users);
+        let groups = Groups::new(groups.map(|(((_, marks), row), users)| Group {
+            marks,
+            row,
+            users,
+            stale: false,
+        }));
+        let mut entries = built.classes;
+        entries.retain(|(_, group)| *group != default_group);
+        self.install(table, default_group, groups, entries);
         table.over_budget = false;
     }
 
-    fn install(&mut self, table: &mut Table, default_row: RowId, mut rows: Vec<(ClassId, RowId)>) {
-        self.rows.retain(default_row);
-        rows.iter().for_each(|(_, row)| self.rows.retain(*row));
-        table.cells = rows.iter().map(|(_, row)| self.cells_of(*row)).sum();
-        rows.shrink_to_fit();
-        let old = std::mem::replace(&mut table.rows, rows);
-        let old_default = table.default_row.replace(default_row);
+    fn install(
+        &mut self,
+        table: &mut Table,
+        default_group: u32,
+        groups: Groups,
+        mut entries: Vec<(ClassId, u32)>,
+    ) {
+        entries.shrink_to_fit();
+        entries.reserve_exact(GROWTH);
+        let default_row = groups.get(default_group).row;
+        let mut new = Table {
+            default_row: Some(default_row),
+            default_group,
+            cells: groups.iter().map(|group| self.cells_of(group.row)).sum(),
+            groups,
+            entries,
+            over_budget: table.over_budget,
+            told: std::mem::take(&mut table.told),
+        };
+        new.groups
+            .iter()
+            .for_each(|group| self.rows.retain(group.row));
         // Of a table that is new, all is told.
-        if old_default.is_some() {
-            if table.told.default_row.is_none() {
-                table.told.default_row = old_default;
-            }
-            note_differences(table, &old);
+        if table.default_row.is_some() {
+            new.told.default_row = new.told.default_row.or(table.default_row);
+            let mut told = std::mem::take(&mut new.told.rows);
+            note_differences(&mut told, table.own_rows(), new.own_rows());
+            new.told.rows = told;
         }
-        old.iter().for_each(|(_, row)| self.rows.release(*row));
-        old_default
-            .into_iter()
-            .for_each(|row| self.rows.release(row));
+        self.discard(std::mem::replace(table, new));
     }
 
-    /// Sets the row of one class; `None` is the default row.
-    pub(crate) fn set_own(&mut self, table: &mut Table, class: ClassId, new: Option<RowId>) {
-        let found = table.rows.binary_search_by_key(&class, |(class, _)| *class);
-        let old = found.ok().map(|at| table.rows[at].1);
-        if old == new {
-            return;
-        }
-        table.told.rows.entry(class).or_insert(old);
-        if let Some(new) = new {
-            self.rows.retain(new);
-            table.cells += self.cells_of(new);
-        }
-        match (found, new) {
-            (Ok(at), Some(new)) => table.rows[at].1 = new,
-            (Err(at), Some(new)) => {
-                // Tables are many, large, and grow little.
-                if table.rows.len() == table.rows.capacity() {
-                    table.rows.reserve_exact(GROWTH);
+    /// Puts classes into groups; sorted by class, without repeats.
+    fn assign(&mut self, table: &mut Table, moves: &[(ClassId, u32)]) {
+        let mut reshaped = Vec::new();
+        let mut left = Vec::new();
+        for (class, to) in moves {
+            let found = table
+                .entries
+                .binary_search_by_key(class, |(class, _)| *class);
+            let from = found.map_or(table.default_group, |at| table.entries[at].1);
+            if from == *to {
+                continue;
+            }
+            let old = table.own_row(from);
+            if old != table.own_row(*to) {
+                table.told.rows.entry(*class).or_insert(old);
+            }
+            if from != table.default_group {
+                let group = table.groups.get_mut(from);
+                group.users -= 1;
+                if group.users == 0 {
+                    left.push(from);
                 }
-                table.rows.insert(at, (class, new));
             }
-            (Ok(at), None) => {
-                table.rows.remove(at);
+            if *to != table.default_group {
+                table.groups.get_mut(*to).users += 1;
             }
-            (Err(_), None) => {}
+            match found {
+                Ok(at) if *to != table.default_group => table.entries[at].1 = *to,
+                _ => reshaped.push((*class, *to)),
+            }
         }
-        if let Some(old) = old {
-            table.cells -= self.cells_of(old);
-            self.rows.release(old);
+        reshape(table, &reshaped);
+        left.sort_unstable();
+        left.dedup();
+        for group in left {
+            if table.groups.get(group).users == 0
+                && let Some(group) = table.groups.remove(group)
+            {
+                table.cells -= self.cells_of(group.row);
+                self.rows.release(group.row);
+            }
         }
     }
 
     /// A new class is treated as the class that its members come from, until more is known; a
     /// class that went is forgotten.
     pub(crate) fn follow_classes(&mut self, table: &mut Table, changes: &ClassChanges) {
+        let mut moves = Vec::new();
         for (class, origin) in changes.new_with_origin() {
-            let row = table.own_row_of(origin);
-            self.set_own(table, class, row);
+            let group = table.group_of(origin);
             // This row is told first: it is what the members had.
-            table.told.rows.insert(class, row);
+            table.told.rows.insert(class, table.own_row(group));
+            moves.push((class, group));
         }
-        for class in &changes.dead {
-            self.set_own(table, *class, None);
-        }
+        let dead = changes.dead.iter();
+        moves.extend(dead.map(|class| (*class, table.default_group)));
+        moves.sort_unstable();
+        self.assign(table, &moves);
     }
 
     /// Lets go of all rows of a table that is no longer used.
     pub(crate) fn discard(&mut self, table: Table) {
-        let rows = table
-            .rows
+        table
+            .groups
             .iter()
-            .map(|(_, row)| *row)
-            .chain(table.default_row);
-        rows.for_each(|row| self.rows.release(row));
+            .for_each(|group| self.rows.release(group.row));
     }
 
     fn cells_of(&self, row: RowId) -> usize {
@@ -441,22 +528,28 @@ impl<'a> Workshop<'a> {
             logged: Vec::new(),
         });
         let row = self.rows.intern(Row::constant(outcome), self.outcomes);
-        self.install(table, row, Vec::new());
+        let group = Group {
+            marks: Box::default(),
+            row,
+            users: 0,
+            stale: false,
+        };
+        let groups = Groups::new(std::iter::once(group));
+        self.install(table, 0, groups, Vec::new());
         table.over_budget = true;
     }
 
     /// Counts exactly only where the cheap bounds do not decide.
     fn exceeds(&self, table: &Table) -> bool {
-        let default_row = table.default_row.into_iter();
-        let default_cells: usize = default_row.clone().map(|row| self.cells_of(row)).sum();
         let fits =
             |rows: usize, cells: usize| rows <= self.budget.rows && cells <= self.budget.cells;
-        if fits(table.rows.len() + 1, table.cells + default_cells) {
+        if fits(table.groups.len(), table.cells) {
             return false;
         }
-        let used = table.rows.len() < self.classes.items.len();
-        let mut distinct: Vec<RowId> = table.rows.iter().map(|(_, row)| *row).collect();
-        distinct.extend(default_row.filter(|_| used));
+        let by_default = table.entries.len() < self.classes.items.len();
+        let used = table.groups.iter().filter(|group| group.users > 0);
+        let mut distinct: Vec<RowId> = used.map(|group| group.row).collect();
+        distinct.extend(table.default_row.filter(|_| by_default));
         distinct.sort_unstable();
         distinct.dedup();
         !fits(
@@ -466,22 +559,61 @@ impl<'a> Workshop<'a> {
     }
 }
 
-/// Remembers, for each class whose own row is another one now, the row that was told.
-fn note_differences(table: &mut Table, old: &[(ClassId, RowId)]) {
-    let mut new = table.rows.iter().peekable();
-    let told = &mut table.told.rows;
-    for (class, row) in old {
-        while let Some((added, _)) = new.next_if(|(other, _)| other < class) {
-            told.entry(*added).or_insert(None);
+/// Adds and removes entries; sorted by class.
+fn reshape(table: &mut Table, changes: &[(ClassId, u32)]) {
+    let place = |entries: &[(ClassId, u32)], class: ClassId| {
+        entries.partition_point(|(other, _)| *other < class)
+    };
+    if let [(class, group)] = changes {
+        let at = place(&table.entries, *class);
+        if *group == table.default_group {
+            table.entries.remove(at);
+            return;
         }
-        match new.next_if(|(other, _)| other == class) {
+        if table.entries.len() == table.entries.capacity() {
+            table.entries.reserve_exact(GROWTH);
+        }
+        table.entries.insert(at, (*class, *group));
+        return;
+    }
+    if changes.is_empty() {
+        return;
+    }
+    let mut entries = Vec::with_capacity(table.entries.len() + changes.len() + GROWTH);
+    let mut rest = table.entries.as_slice();
+    for (class, group) in changes {
+        let (before, after) = rest.split_at(place(rest, *class));
+        entries.extend_from_slice(before);
+        rest = after;
+        if *group == table.default_group {
+            rest = &rest[1..];
+        } else {
+            entries.push((*class, *group));
+        }
+    }
+    entries.extend_from_slice(rest);
+    table.entries = entries;
+}
+
+/// Remembers, for each class whose own row is another one now, the row that was told.
+fn note_differences(
+    told: &mut BTreeMap<ClassId, Option<RowId>>,
+    old: impl Iterator<Item = (ClassId, RowId)>,
+    new: impl Iterator<Item = (ClassId, RowId)>,
+) {
+    let mut new = new.peekable();
+    for (class, row) in old {
+        while let Some((added, _)) = new.next_if(|(other, _)| *other < class) {
+            told.entry(added).or_insert(None);
+        }
+        match new.next_if(|(other, _)| *other == class) {
             Some((_, same)) if same == row => {}
             _ => {
-                told.entry(*class).or_insert(Some(*row));
+                told.entry(class).or_insert(Some(row));
             }
         }
     }
     for (added, _) in new {
-        told.entry(*added).or_insert(None);
+        told.entry(added).or_insert(None);
     }
 }

@@ -14,14 +14,14 @@ use crate::local::NearView;
 use crate::policy::{DIRECTIONS, side};
 use crate::slab::{BlockId, EntryId, StackIndex};
 use crate::stack::StackKey;
-use crate::table::Workshop;
+use crate::table::{Again, Workshop};
 
 /// Which parts of which tables have to be made again.
 #[derive(Debug, Default)]
 struct Work {
     whole: BTreeSet<StackIndex>,
     /// Rows of single classes; in no order, with repeats.
-    rows: Vec<(StackIndex, ClassId)>,
+    rows: Vec<(StackIndex, ClassId, Again)>,
 }
 
 /// A stack that took another key.
@@ -46,6 +46,7 @@ struct Leaving<'a> {
 }
 
 impl Work {
+    /// Rules of the stack were edited.
     fn add(&mut self, stack: StackIndex, reach: &Reach) {
         if self.whole.contains(&stack) {
             return;
@@ -55,8 +56,8 @@ impl Work {
                 self.whole.insert(stack);
             }
             Reach::Classes(classes) => {
-                self.rows
-                    .extend(classes.iter().map(|class| (stack, *class)));
+                let rows = classes.iter().map(|class| (stack, *class, Again::Edited));
+                self.rows.extend(rows);
             }
         }
     }
@@ -85,7 +86,7 @@ impl Engine {
         for changed in unknown {
             let stacks = self.stacks.items.iter();
             work.rows
-                .extend(stacks.map(|(index, _)| (index, changed.class)));
+                .extend(stacks.map(|(index, _)| (index, changed.class, Again::Whole)));
         }
     }
 
@@ -99,8 +100,9 @@ impl Engine {
             for question in questions {
                 for block in &self.questions.items[*question].users {
                     let stacks = self.blocks.items[*block].stacks.iter().copied();
+                    let stacks = stacks.filter(built);
                     work.rows
-                        .extend(stacks.filter(built).map(|index| (index, changed.class)));
+                        .extend(stacks.map(|index| (index, changed.class, Again::Whole)));
                 }
             }
         }
@@ -308,8 +310,10 @@ impl Engine {
                 self.touched_tables.insert(index);
             }
         }
-        work.rows.sort_unstable();
-        work.rows.dedup();
+        // In runs, of which a stable sort makes use.
+        work.rows.sort();
+        work.rows.dedup_by_key(|(stack, class, _)| (*stack, *class));
+        let mut classes_again = Vec::new();
         for of_stack in work.rows.chunk_by(|a, b| a.0 == b.0) {
             let index = of_stack[0].0;
             let Some(stack) = self.stacks.items.get_mut(index) else {
@@ -320,8 +324,10 @@ impl Engine {
             }
             self.touched_tables.insert(index);
             let many = of_stack.len() > self.classes.items.len() / 2;
-            let classes = of_stack.iter().map(|(_, class)| *class);
-            if many || !workshop.update(stack, classes) {
+            let classes = of_stack.iter().map(|(_, class, again)| (*class, *again));
+            classes_again.clear();
+            classes_again.extend(classes);
+            if many || !workshop.update(stack, &classes_again) {
                 work.whole.insert(index);
             }
         }
@@ -349,7 +355,7 @@ impl Engine {
     /// again as a whole.
     fn reopen_closed(&self, work: &mut Work, classes_moved: bool) {
         for (index, stack) in self.stacks.items.iter() {
-            let asked = || work.rows.iter().any(|(stack, _)| *stack == index);
+            let asked = || work.rows.iter().any(|(stack, ..)| *stack == index);
             if stack.table.over_budget && (classes_moved || asked()) {
                 work.whole.insert(index);
             }

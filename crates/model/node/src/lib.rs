@@ -128,6 +128,8 @@ pub enum Change {
     StackRemoved(StackId),
     /// The row of a class in a stack; `None` returns it to the default row.
     StackRow(StackId, ClassId, Option<RowId>),
+    /// The rows of many classes in a stack, sorted by class: those of a stack that is new.
+    StackRows(StackId, Box<[(ClassId, RowId)]>),
     Endpoint(EndpointId, Option<EndpointPolicy>),
     HostEndpoint(EndpointId, Option<Arc<HostEndpoint>>),
 }
@@ -164,6 +166,11 @@ impl NodeState {
             Change::StackRow(id, class, row) => {
                 if let Some(stack) = self.stacks.get_mut(id) {
                     put(&mut stack.rows, class, row.as_ref());
+                }
+            }
+            Change::StackRows(id, rows) => {
+                if let Some(stack) = self.stacks.get_mut(id) {
+                    stack.rows.extend(rows.iter().copied());
                 }
             }
             Change::Endpoint(id, policy) => put(&mut self.endpoints, id, policy.as_ref()),

@@ -57,6 +57,40 @@ pub fn encode(w: &mut Writer, layout: Layout, element: &Element) {
     }
 }
 
+/// Bytes of an element of numbers: headers of the element, of its key and of its data.
+pub const NUMBERS_LEN: usize = 28;
+
+/// Appends an element of a map of numbers.
+pub fn numbers(w: &mut Writer, (key, value): (u32, u32)) {
+    let nested = |len: u16, kind: u16| header(len, kind | attr::NLA_F_NESTED);
+    let mut bytes = [0; NUMBERS_LEN];
+    bytes[..4].copy_from_slice(&nested(28, attr::NFTA_LIST_ELEM));
+    bytes[4..8].copy_from_slice(&nested(12, attr::NFTA_SET_ELEM_KEY));
+    bytes[8..12].copy_from_slice(&header(8, attr::NFTA_DATA_VALUE));
+    bytes[12..16].copy_from_slice(&key.to_ne_bytes());
+    bytes[16..20].copy_from_slice(&nested(12, attr::NFTA_SET_ELEM_DATA));
+    bytes[20..24].copy_from_slice(&header(8, attr::NFTA_DATA_VALUE));
+    bytes[24..].copy_from_slice(&value.to_ne_bytes());
+    w.raw(&bytes);
+}
+
+/// Appends only its key.
+pub fn number(w: &mut Writer, (key, _): (u32, u32)) {
+    let nested = |len: u16, kind: u16| header(len, kind | attr::NLA_F_NESTED);
+    let mut bytes = [0; 16];
+    bytes[..4].copy_from_slice(&nested(16, attr::NFTA_LIST_ELEM));
+    bytes[4..8].copy_from_slice(&nested(12, attr::NFTA_SET_ELEM_KEY));
+    bytes[8..12].copy_from_slice(&header(8, attr::NFTA_DATA_VALUE));
+    bytes[12..].copy_from_slice(&key.to_ne_bytes());
+    w.raw(&bytes);
+}
+
+/// `struct nlattr`.
+fn header(len: u16, kind: u16) -> [u8; 4] {
+    let ([a, b], [c, d]) = (len.to_ne_bytes(), kind.to_ne_bytes());
+    [a, b, c, d]
+}
+
 /// Appends a verdict as `NFTA_DATA_VERDICT` holds it.
 pub fn verdict(w: &mut Writer, verdict: &Verdict) {
     let (code, chain) = match verdict {
@@ -171,6 +205,23 @@ fn successor(mut key: Vec<u8>) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_are_encoded_as_elements_are() {
+        let element = Element::number(0x1000_0007, 0x2000_0009);
+        let (mut long, mut short) = (Writer::default(), Writer::default());
+        encode(&mut long, Layout::Exact, &element);
+        numbers(&mut short, (0x1000_0007, 0x2000_0009));
+        assert_eq!(short.into_bytes(), long.into_bytes());
+        let key = Element {
+            data: None,
+            ..element
+        };
+        let (mut long, mut short) = (Writer::default(), Writer::default());
+        encode(&mut long, Layout::Exact, &key);
+        number(&mut short, (0x1000_0007, 0x2000_0009));
+        assert_eq!(short.into_bytes(), long.into_bytes());
+    }
 
     #[test]
     fn successors_carry_and_end() {

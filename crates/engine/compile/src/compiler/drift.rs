@@ -82,6 +82,12 @@ fn desired(ops: Vec<Op>) -> Parts {
             Op::AddElements { set, elements } => {
                 parts.sets.entry(set.name).or_default().extend(elements);
             }
+            Op::AddNumbers { map, pairs } => {
+                let elements = pairs
+                    .into_iter()
+                    .map(|(key, row)| Element::number(key, row));
+                parts.sets.entry(map).or_default().extend(elements);
+            }
             // Nothing else is in a program that is written whole.
             _ => {}
         }

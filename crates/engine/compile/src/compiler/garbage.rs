@@ -52,15 +52,18 @@ impl Compiler {
         let garbage = std::mem::take(&mut self.garbage);
         let epoch = self.epoch;
         let mut ops = Vec::new();
+        let mut pairs: BTreeMap<StackNumber, Vec<(u32, u32)>> = BTreeMap::new();
         for (number, class, row) in garbage.classes {
-            if !garbage.stacks.contains(&number) {
-                let elements = vec![stack::element(class, row)];
-                ops.push(Op::DelElements {
-                    set: number.rows_id(epoch),
-                    elements,
-                });
-            }
+            pairs
+                .entry(number)
+                .or_default()
+                .push(stack::pair(class, row));
         }
+        pairs.retain(|number, _| !garbage.stacks.contains(number));
+        ops.extend(pairs.into_iter().map(|(number, pairs)| Op::DelNumbers {
+            map: number.rows(epoch),
+            pairs,
+        }));
         ops.extend(garbage.stacks.iter().flat_map(|number| number.drop(epoch)));
         let mut elements: BTreeMap<Named, Vec<Element>> = BTreeMap::new();
         for (id, installed) in &garbage.rows {

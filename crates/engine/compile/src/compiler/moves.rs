@@ -9,13 +9,16 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use ocicat_node::{ClassId, EndpointId, RowId, Stack, StackId};
-use ocicat_program::nft::{Element, Op};
+use ocicat_program::nft::Op;
 
 use super::update::Sorted;
 use super::{InstalledEndpoint, InstalledStack, Update};
 use crate::layout::Epoch;
 use crate::prefixes::Prefixes;
 use crate::stack;
+
+/// So many classes with repeats are kept while they are collected.
+const MANY: usize = 100_000;
 
 #[derive(Default)]
 pub(super) struct Moves {
@@ -39,19 +42,25 @@ impl Moves {
         endpoints: &BTreeMap<EndpointId, InstalledEndpoint>,
         sorted: &Sorted<'_>,
     ) -> Self {
-        let rows = sorted.stacks.values().flat_map(|change| change.rows.keys());
-        let named = rows.chain(
-            sorted
-                .classes
-                .iter()
-                .filter_map(|(_, class)| class.as_ref()),
-        );
+        let mut named: Vec<ClassId> = Vec::new();
+        for change in sorted.stacks.values() {
+            named.extend(change.rows.iter().map(|(class, _)| *class));
+            named.extend(change.many.iter().map(|(class, _)| *class));
+            // Stacks name the same classes again and again.
+            if named.len() > MANY {
+                named.sort_unstable();
+                named.dedup();
+            }
+        }
+        named.extend(sorted.classes.iter().filter_map(|(_, class)| *class));
+        named.sort_unstable();
+        named.dedup();
         let around = |(prefix, _): &(_, _)| prefixes.class_around(prefix);
         Self {
             touched: !sorted.classes.is_empty(),
             vacant: named
-                .filter(|class| prefixes.is_vacant(**class))
-                .copied()
+                .into_iter()
+                .filter(|class| prefixes.is_vacant(*class))
                 .collect(),
             before: sorted.classes.iter().map(around).collect(),
             moved: Vec::new(),
@@ -84,7 +93,7 @@ impl Moves {
         let Some(users) = self.users.get(&id) else {
             return;
         };
-        let mut elements: Vec<Element> = Vec::new();
+        let mut pairs: Vec<(u32, u32)> = Vec::new();
         for (to, from) in &self.pairs(users) {
             let mut wanted: BTreeSet<RowId> =
                 from.iter().map(|class| row(&old.stack, *class)).collect();
@@ -98,16 +107,16 @@ impl Moves {
                 Some(fitting) if fitting == found => {}
                 Some(fitting) if self.vacant.contains(to) => {
                     if !old.stack.rows.contains_key(to) {
-                        elements.push(stack::element(*to, fitting));
+                        pairs.push(stack::pair(*to, fitting));
                     }
                 }
                 _ if is_new => {}
                 _ => update.replace = true,
             }
         }
-        if !elements.is_empty() {
-            let set = old.number.rows_id(epoch);
-            update.apply.push(Op::AddElements { set, elements });
+        if !pairs.is_empty() {
+            let map = old.number.rows(epoch);
+            update.apply.push(Op::AddNumbers { map, pairs });
         }
     }
 
@@ -141,7 +150,8 @@ fn users(
     sorted: &Sorted<'_>,
 ) -> BTreeMap<StackId, BTreeSet<(EndpointId, IpAddr)>> {
     let mut users: BTreeMap<StackId, BTreeSet<(EndpointId, IpAddr)>> = BTreeMap::new();
-    if sorted.stacks.is_empty() {
+    // Only packets whose address changes class have anything to bridge.
+    if sorted.stacks.is_empty() || sorted.classes.is_empty() {
         return users;
     }
     for (id, endpoint) in endpoints {

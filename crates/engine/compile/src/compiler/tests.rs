@@ -59,6 +59,21 @@ impl Table {
                         assert!(old.is_some(), "{} has no {element:?}", set.name);
                     }
                 }
+                Op::AddNumbers { map, pairs } => {
+                    let held = self.sets.get_mut(map).expect("map");
+                    for (key, value) in pairs {
+                        let element = Element::number(*key, *value);
+                        let old = held.insert(element.key.clone(), element);
+                        assert!(old.is_none(), "{map} has {key:#x} twice");
+                    }
+                }
+                Op::DelNumbers { map, pairs } => {
+                    let held = self.sets.get_mut(map).expect("map");
+                    for (key, value) in pairs {
+                        let element = Element::number(*key, *value);
+                        assert_eq!(held.remove(&element.key), Some(element), "{map}");
+                    }
+                }
                 other => panic!("unexpected {other:?}"),
             }
         }
@@ -463,7 +478,7 @@ fn a_changed_default_row_gets_a_stack_of_its_own() {
 
 /// What an update does to the rows of the first stack's chain.
 fn bridged(update: &Update) -> Vec<&Op> {
-    let of_old = |op: &&Op| matches!(op, Op::AddElements { set, .. } | Op::DelElements { set, .. } if set.name == "rows_i0_b");
+    let of_old = |op: &&Op| matches!(op, Op::AddNumbers { map, .. } | Op::DelNumbers { map, .. } if map == "rows_i0_b");
     update.apply.iter().filter(of_old).collect()
 }
 
@@ -487,10 +502,10 @@ fn packets_in_the_old_stack_meet_old_verdicts() {
         .filter(|op| matches!(op, Op::AddChain(_)));
     assert_eq!(chains.count(), 1);
     let old = bridged(&update);
-    let [Op::AddElements { elements, .. }] = old[..] else {
+    let [Op::AddNumbers { pairs, .. }] = old[..] else {
         panic!("{old:?}")
     };
-    assert_eq!(*elements, [crate::stack::element(ClassId(2), RowId(2))]);
+    assert_eq!(*pairs, [crate::stack::pair(ClassId(2), RowId(2))]);
 }
 
 #[test]
@@ -507,10 +522,10 @@ fn a_removed_stack_knows_classes_that_come_with_its_removal() {
     );
     assert!(!update.replace);
     let old = bridged(&update);
-    let [Op::AddElements { elements, .. }] = old[..] else {
+    let [Op::AddNumbers { pairs, .. }] = old[..] else {
         panic!("{old:?}")
     };
-    assert_eq!(*elements, [crate::stack::element(ClassId(2), RowId(2))]);
+    assert_eq!(*pairs, [crate::stack::pair(ClassId(2), RowId(2))]);
 }
 
 #[test]

@@ -22,7 +22,7 @@ pub(super) struct Sorted<'a> {
     pub(super) classes: Vec<(IpNet, Option<ClassId>)>,
     outcomes: Vec<(OutcomeId, Option<&'a Arc<Outcome>>)>,
     rows: Vec<(RowId, Option<&'a Arc<Row>>)>,
-    pub(super) stacks: BTreeMap<StackId, StackChange>,
+    pub(super) stacks: BTreeMap<StackId, StackChange<'a>>,
     pub(super) endpoints: BTreeMap<&'a EndpointId, Option<&'a EndpointPolicy>>,
 }
 
@@ -39,10 +39,41 @@ impl Sorted<'_> {
 }
 
 #[derive(Default)]
-pub(super) struct StackChange {
+pub(super) struct StackChange<'a> {
     set: Option<(Direction, RowId)>,
     removed: bool,
-    pub(super) rows: BTreeMap<ClassId, Option<RowId>>,
+    /// The rows of many classes, sorted; before `rows`.
+    pub(super) many: &'a [(ClassId, RowId)],
+    /// Sorted, each class once.
+    pub(super) rows: Vec<(ClassId, Option<RowId>)>,
+}
+
+impl StackChange<'_> {
+    /// Writes `many` as `rows`.
+    fn spread(&mut self) {
+        let many = std::mem::take(&mut self.many);
+        if !many.is_empty() {
+            let later = std::mem::take(&mut self.rows);
+            self.rows = many
+                .iter()
+                .map(|(class, row)| (*class, Some(*row)))
+                .collect();
+            self.rows.extend(later);
+            last_of_each(&mut self.rows, |(class, _)| *class);
+        }
+    }
+}
+
+/// Sorts by key, and of equal keys keeps what came last.
+fn last_of_each<T: Copy, K: Ord>(list: &mut Vec<T>, key: impl Fn(&T) -> K) {
+    list.sort_by_key(&key);
+    list.dedup_by(|later, kept| {
+        let same = key(later) == key(kept);
+        if same {
+            *kept = *later;
+        }
+        same
+    });
 }
 
 impl Compiler {
@@ -136,7 +167,7 @@ impl Compiler {
     fn update_stack(
         &mut self,
         id: StackId,
-        change: StackChange,
+        mut change: StackChange<'_>,
         moves: &Moves,
         update: &mut Update,
     ) -> bool {
@@ -150,13 +181,14 @@ impl Compiler {
         let Some(installed) = self.stacks.get(&id) else {
             return self.new_stack(id, change, update);
         };
+        change.spread();
         let settled =
             |class: &ClassId| !moves.vacant.contains(class) && !self.prefixes.is_vacant(*class);
-        let resettled = change.rows.keys().any(settled);
+        let resettled = || change.rows.iter().any(|(class, _)| settled(class));
         let default_changed = change
             .set
             .is_some_and(|(_, default)| default != installed.stack.default_row);
-        if default_changed || (moves.touched && resettled) {
+        if default_changed || (moves.touched && resettled()) {
             self.rebuild_stack(id, &change, moves, update);
             return true;
         }
@@ -164,15 +196,17 @@ impl Compiler {
         false
     }
 
-    fn new_stack(&mut self, id: StackId, change: StackChange, update: &mut Update) -> bool {
+    fn new_stack(&mut self, id: StackId, change: StackChange<'_>, update: &mut Update) -> bool {
         let Some((direction, default_row)) = change.set else {
             return false;
         };
-        let rows = change
-            .rows
-            .into_iter()
-            .filter_map(|(class, row)| Some((class, row?)))
-            .collect();
+        let mut rows: BTreeMap<ClassId, RowId> = change.many.iter().copied().collect();
+        for (class, row) in change.rows {
+            match row {
+                Some(row) => rows.insert(class, row),
+                None => rows.remove(&class),
+            };
+        }
         let stack = Stack {
             direction,
             default_row,
@@ -188,7 +222,7 @@ impl Compiler {
     fn rebuild_stack(
         &mut self,
         id: StackId,
-        change: &StackChange,
+        change: &StackChange<'_>,
         moves: &Moves,
         update: &mut Update,
     ) {
@@ -216,7 +250,7 @@ impl Compiler {
     fn change_rows(
         &mut self,
         id: StackId,
-        rows: &BTreeMap<ClassId, Option<RowId>>,
+        rows: &[(ClassId, Option<RowId>)],
         moves: &Moves,
         ops: &mut Vec<Op>,
     ) {
@@ -232,29 +266,26 @@ impl Compiler {
             if old == *row {
                 continue;
             }
-            let is_vacant = self.prefixes.is_vacant(*class);
-            let dead = row.is_none() && is_vacant && !moves.vacant.contains(class);
+            let is_vacant = || self.prefixes.is_vacant(*class) && !moves.vacant.contains(class);
+            let dead = row.is_none() && is_vacant();
             if let Some(old) = old {
                 if dead {
                     self.garbage.classes.push((installed.number, *class, old));
                 } else {
-                    gone.push(stack::element(*class, old));
+                    gone.push(stack::pair(*class, old));
                 }
             }
-            come.extend(row.map(|row| stack::element(*class, row)));
+            come.extend(row.map(|row| stack::pair(*class, row)));
         }
-        let set = || installed.number.rows_id(self.epoch);
+        let map = installed.number.rows(self.epoch);
         if !gone.is_empty() {
-            ops.push(Op::DelElements {
-                set: set(),
-                elements: gone,
+            ops.push(Op::DelNumbers {
+                map: map.clone(),
+                pairs: gone,
             });
         }
         if !come.is_empty() {
-            ops.push(Op::AddElements {
-                set: set(),
-                elements: come,
-            });
+            ops.push(Op::AddNumbers { map, pairs: come });
         }
     }
 
@@ -326,12 +357,10 @@ impl Compiler {
 
 fn sort(changes: &[Change]) -> Sorted<'_> {
     let mut sorted = Sorted::default();
-    let mut classes: BTreeMap<IpNet, Option<ClassId>> = BTreeMap::new();
+    let mut rows: Vec<(StackId, ClassId, Option<RowId>)> = Vec::new();
     for change in changes {
         match change {
-            Change::Class(prefix, class) => {
-                classes.insert(*prefix, *class);
-            }
+            Change::Class(prefix, class) => sorted.classes.push((*prefix, *class)),
             Change::Outcome(id, outcome) => sorted.outcomes.push((*id, outcome.as_ref())),
             Change::Row(id, row) => sorted.rows.push((*id, row.as_ref())),
             Change::Stack(id, direction, row) => {
@@ -339,12 +368,15 @@ fn sort(changes: &[Change]) -> Sorted<'_> {
             }
             Change::StackRemoved(id) => sorted.stacks.entry(*id).or_default().removed = true,
             Change::StackRow(id, class, row) => {
-                sorted
-                    .stacks
-                    .entry(*id)
-                    .or_default()
-                    .rows
-                    .insert(*class, *row);
+                rows.push((*id, *class, *row));
+            }
+            Change::StackRows(id, many) => {
+                let change = sorted.stacks.entry(*id).or_default();
+                if change.many.is_empty() && rows.iter().all(|(stack, ..)| stack != id) {
+                    change.many = many;
+                } else {
+                    rows.extend(many.iter().map(|(class, row)| (*id, *class, Some(*row))));
+                }
             }
             Change::Endpoint(id, policy) => {
                 sorted.endpoints.insert(id, policy.as_ref());
@@ -353,6 +385,12 @@ fn sort(changes: &[Change]) -> Sorted<'_> {
             Change::HostEndpoint(..) => {}
         }
     }
-    sorted.classes = classes.into_iter().collect();
+    last_of_each(&mut sorted.classes, |(prefix, _)| *prefix);
+    last_of_each(&mut rows, |(stack, class, _)| (*stack, *class));
+    for of_stack in rows.chunk_by(|a, b| a.0 == b.0) {
+        let rows = of_stack.iter().map(|(_, class, row)| (*class, *row));
+        let change = sorted.stacks.entry(of_stack[0].0).or_default();
+        change.rows = rows.collect();
+    }
     sorted
 }

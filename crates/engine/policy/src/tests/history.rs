@@ -70,7 +70,7 @@ fn check_references(state: &NodeState) {
 
 fn apply_checked(state: &mut NodeState, delta: &NodeDelta) {
     for change in delta {
-        if let Change::StackRow(stack, _, _) = change {
+        if let Change::StackRow(stack, _, _) | Change::StackRows(stack, _) = change {
             assert!(state.stacks.contains_key(stack));
         }
         state.apply(std::slice::from_ref(change));

@@ -209,6 +209,18 @@ impl Display for Op {
                 join(f, elements.iter().map(|e| &e.key), ", ")?;
                 f.write_str(" }")
             }
+            Self::AddNumbers { map, pairs } => {
+                write!(f, "add element {map} {{ ")?;
+                let number = |(key, value): &(u32, u32)| Element::number(*key, *value);
+                join(f, pairs.iter().map(number), ", ")?;
+                f.write_str(" }")
+            }
+            Self::DelNumbers { map, pairs } => {
+                write!(f, "delete element {map} {{ ")?;
+                let key = |(key, value): &(u32, u32)| Element::number(*key, *value).key;
+                join(f, pairs.iter().map(key), ", ")?;
+                f.write_str(" }")
+            }
         }
     }
 }

@@ -68,6 +68,15 @@ impl Set {
         }
     }
 
+    /// The same for at most so many elements. Exact maps whose size is known are faster to fill.
+    #[must_use]
+    pub fn size(self, size: u32) -> Self {
+        Self {
+            size: Some(size),
+            ..self
+        }
+    }
+
     /// The same with a counter in each element.
     #[must_use]
     pub fn counter(self) -> Self {
@@ -230,6 +239,12 @@ impl Element {
             counter: None,
             comment: None,
         }
+    }
+
+    /// An element of a map of class numbers, as [`Op::AddNumbers`](super::Op::AddNumbers) adds it.
+    #[must_use]
+    pub fn number(key: u32, value: u32) -> Self {
+        Self::new(Value::ClassId(key)).value(Value::ClassId(value))
     }
 
     /// An element that matches from `first` to `last`, both included, field by field. If they are equal
