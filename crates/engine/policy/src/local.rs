@@ -19,7 +19,7 @@ use crate::rule::{AddressTest, Sense, Side};
 use crate::slab::{BlockId, EntryId, IdentityId, PolicyId, SlotId, StackIndex};
 use crate::source::Interner;
 use crate::space::Space;
-use crate::stack::{Near, StackKey};
+use crate::stack::{Ending, Near, StackKey};
 
 /// So many changed policies are asked one by one; for more the index is asked.
 const ONE_BY_ONE: usize = 64;
@@ -392,6 +392,7 @@ impl Locals {
             direction,
             blocks,
             profiles,
+            ending: Ending::Deny,
             near,
         }
     }
@@ -460,6 +461,7 @@ impl NearView<'_> {
         Near {
             off: off.into(),
             ports: ports.into(),
+            ..Near::default()
         }
     }
 
