@@ -153,7 +153,7 @@ impl Far {
         .map(|term| term.question)
     }
 
-    fn terms(&self) -> &[Term] {
+    pub(crate) fn terms(&self) -> &[Term] {
         match self {
             Self::Always => &[],
             Self::All(terms) | Self::Any(terms) => terms,
@@ -430,26 +430,7 @@ fn ask(
     interner: &mut Interner,
     questions: &mut Questions,
 ) -> Asked {
-    let mut term = |test: &AddressTest, sense: Sense| Term {
-        question: questions.acquire(interner, QuestionKey::Address(test.clone()), user),
-        sense,
-        by_owner: matches!(test, AddressTest::Owner(_)),
-    };
-    let far = match &rule.far {
-        Side::Always => Far::Always,
-        Side::All(tests) => Far::All(
-            tests
-                .iter()
-                .map(|(test, sense)| term(test, *sense))
-                .collect(),
-        ),
-        Side::Any(tests) => Far::Any(
-            tests
-                .iter()
-                .map(|test| term(test, Sense::Positive))
-                .collect(),
-        ),
-    };
+    let far = ask_side(&rule.far, user, interner, questions);
     let named = named_ports(&rule.services, |service| service.far_ports(direction));
     let ports = named.into_iter().map(|(name, protocol)| {
         let key = QuestionKey::NamedPort(name, protocol);
@@ -458,6 +439,31 @@ fn ask(
     Asked {
         far,
         ports: ports.collect(),
+    }
+}
+
+/// Acquires the questions of one side.
+pub(crate) fn ask_side(
+    side: &Side,
+    user: BlockId,
+    interner: &mut Interner,
+    questions: &mut Questions,
+) -> Far {
+    let mut term = |test: &AddressTest, sense: Sense| Term {
+        question: questions.acquire(interner, QuestionKey::Address(test.clone()), user),
+        sense,
+        by_owner: matches!(test, AddressTest::Owner(_)),
+    };
+    match side {
+        Side::Always => Far::Always,
+        Side::All(tests) => {
+            let terms = tests.iter().map(|(test, sense)| term(test, *sense));
+            Far::All(terms.collect())
+        }
+        Side::Any(tests) => {
+            let terms = tests.iter().map(|test| term(test, Sense::Positive));
+            Far::Any(terms.collect())
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use rustc_hash::FxHashSet;
 
 use crate::Engine;
 use crate::block::{BlockSource, BodyKind};
-use crate::delta::{Commit, Steps};
+use crate::delta::{Commit, Steps, endpoint_id};
 use crate::identity::Role;
 use crate::local::{Affected, Everywhere};
 use crate::net;
@@ -57,14 +57,22 @@ impl Engine {
             let local = self
                 .locals
                 .is_local(&self.interner, &self.endpoints, before.entry);
+            if self.endpoints.is_host(before.entry) {
+                let id = endpoint_id(&self.endpoints.items[before.entry].key);
+                self.hosts.put(before.entry, local, &self.endpoints, id);
+                continue;
+            }
             let presence = self.endpoints.presence(before.entry).filter(|_| local);
             self.locals.put(before.entry, presence.as_ref());
         }
         let dirty = self.policies.take_dirty();
         let view = (&self.identities, &self.interner);
-        let affected = self
+        let mut affected = self
             .locals
             .select(view, &mut self.policies, changed, &dirty);
+        let different = (changed, dirty.as_slice());
+        self.hosts
+            .select(view, &mut self.policies, different, &mut affected);
         self.dirty_policies = dirty;
         affected
     }
@@ -135,6 +143,9 @@ impl Engine {
         }
         self.locals.mark_holders(&came_or_went);
         self.locals.list_blocks(&self.policies);
+        self.hosts.mark_holders(&came_or_went);
+        let ask = (&mut self.interner, &mut self.questions);
+        self.hosts.list_blocks(&self.policies, &self.blocks, ask);
         again
     }
 
@@ -146,6 +157,13 @@ impl Engine {
             &mut self.policies,
             parts,
         );
+        let parts = (&mut self.blocks, &mut self.questions);
+        fresh.extend(self.hosts.hold_profiles(
+            &self.identities,
+            &mut self.interner,
+            &mut self.policies,
+            parts,
+        ));
         for source in sources {
             let Source::Profile(name) = source else {
                 continue;
@@ -268,6 +286,7 @@ impl Engine {
         debug_assert!(more.changed.is_empty(), "no address answers differently");
         changes.moved.extend(more.moved);
         changes.dead.extend(more.dead);
+        self.hosts.forget_classes(&changes.dead);
         self.tell_merged(steps, &changes);
     }
 

@@ -210,7 +210,12 @@ impl<'a> Covers<'a> {
                     .map(|port| port.2)
                     .collect()
             };
-            Cover::new(ports, numbers, far && sheet.signature.unclaimed)
+            let open = if far {
+                sheet.signature.unclaimed
+            } else {
+                sheet.near_open
+            };
+            Cover::new(ports, numbers, open)
         };
         let of = |ports: Option<&'a Ports>, far: bool| ports.map(|ports| resolve(ports, far));
         let ingress = sheet.direction == Direction::Ingress;

@@ -62,18 +62,23 @@ impl Commit {
 pub(crate) struct Steps {
     /// Classes and rows in tables that are about to go; follows everything new.
     pub(crate) numbers: NodeDelta,
-    fresh: NodeDelta,
+    pub(crate) fresh: NodeDelta,
     rows: NodeDelta,
-    joining: NodeDelta,
+    pub(crate) joining: NodeDelta,
     merging: NodeDelta,
-    going: NodeDelta,
+    pub(crate) going: NodeDelta,
     dead_rows: Vec<RowId>,
 }
 
-/// How a Pod or WorkloadEndpoint is named below: `pod/shop/web-1`, `wep/office/printer`.
+/// How a Pod, WorkloadEndpoint or HostEndpoint is named below: `pod/shop/web-1`,
+/// `wep/office/printer`, `hep/router`.
 #[must_use]
 pub fn endpoint_id(key: &ObjectKey) -> EndpointId {
-    let kind = if key.kind == Kind::Pod { "pod" } else { "wep" };
+    let kind = match key.kind {
+        Kind::HostEndpoint => return format!("hep/{}", key.name).into(),
+        Kind::Pod => "pod",
+        _ => "wep",
+    };
     let namespace = key.namespace.as_deref().unwrap_or_default();
     format!("{kind}/{namespace}/{}", key.name).into()
 }
@@ -111,8 +116,10 @@ impl Engine {
             }
             stack.table.told = Told::default();
         }
+        self.tell_new_near_classes(&mut steps.fresh, &new_classes);
         self.tell_addresses(&mut steps.fresh, &changes.moved);
         self.tell_endpoints(steps, &different);
+        self.tell_host_endpoints(steps, &different);
     }
 
     /// Classes that became one.
@@ -128,6 +135,7 @@ impl Engine {
             tell_rows(&mut steps.going, stack);
             stack.table.told = Told::default();
         }
+        self.tell_host_endpoints_after(&mut steps.going);
     }
 
     /// What nothing refers to any more, and the whole.

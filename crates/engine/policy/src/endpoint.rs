@@ -1,14 +1,15 @@
-//! Pods and WorkloadEndpoints as they were last given, and what they were before this commit.
+//! Pods, WorkloadEndpoints and HostEndpoints as they were last given, and what they were before
+//! this commit.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use ocicat_api::core::{EndpointPort, Pod, WorkloadEndpoint};
+use ocicat_api::core::{EndpointPort, HostEndpoint, HostInterface, Pod, WorkloadEndpoint};
 use ocicat_api::{Kind, Metadata, ObjectKey};
 use rustc_hash::FxHashMap;
 
 use crate::identity::{Identities, IdentityKey, NamedPort, Role};
-use crate::label::Name;
+use crate::label::{Name, Names};
 use crate::slab::{EntryId, IdentityId, Slab};
 use crate::source::Interner;
 
@@ -51,6 +52,8 @@ pub(crate) struct Endpoints {
     /// The pod that a WorkloadEndpoint names.
     pod_of: FxHashMap<EntryId, ObjectKey>,
     followers: FxHashMap<ObjectKey, Vec<EntryId>>,
+    /// Of HostEndpoints.
+    interfaces: FxHashMap<EntryId, HostInterface>,
     dirty: Vec<Before>,
     gone: Vec<EntryId>,
 }
@@ -108,6 +111,53 @@ impl Endpoints {
         }
         let id = self.put(interner, ids, key, identity, node, &wep.addresses);
         self.follow(id, pod);
+    }
+
+    pub(crate) fn put_host_endpoint(
+        &mut self,
+        interner: &mut Interner,
+        ids: &mut Identities,
+        hep: &HostEndpoint,
+    ) {
+        let key = ObjectKey {
+            kind: Kind::HostEndpoint,
+            namespace: None,
+            name: hep.metadata.name.clone(),
+        };
+        let own = interner.label_set(&hep.metadata.labels, "");
+        let names = &mut interner.names;
+        let identity = IdentityKey {
+            role: Role::HostEndpoint,
+            namespace: None,
+            own,
+            account: None,
+            profiles: hep
+                .profiles
+                .iter()
+                .map(|name| names.acquire(name))
+                .collect(),
+            ports: named_ports(&hep.ports, names),
+        };
+        let identity = Some(ids.acquire(interner, identity));
+        let node = Some(interner.names.acquire(&hep.node));
+        if let Some(&id) = self.numbers.get(&key)
+            && self.interfaces.get(&id) != Some(&hep.interface)
+        {
+            self.touch(ids, id);
+        }
+        let id = self.put(interner, ids, key, identity, node, &hep.expected_ips);
+        self.interfaces.insert(id, hep.interface.clone());
+    }
+
+    /// The interface and the expected addresses of a HostEndpoint; `None` of anything else.
+    pub(crate) fn host(&self, id: EntryId) -> Option<(&HostInterface, &[IpAddr])> {
+        let addresses = &self.items.get(id)?.addresses;
+        Some((self.interfaces.get(&id)?, addresses))
+    }
+
+    pub(crate) fn is_host(&self, id: EntryId) -> bool {
+        let entry = self.items.get(id);
+        entry.is_some_and(|entry| entry.key.kind == Kind::HostEndpoint)
     }
 
     fn put(
@@ -174,6 +224,7 @@ impl Endpoints {
         self.touch_followers(ids, key);
         self.follow(id, None);
         self.numbers.remove(key);
+        self.interfaces.remove(&id);
         let entry = &mut self.items[id];
         entry.addresses = Box::default();
         entry
@@ -328,11 +379,7 @@ impl Look<'_> {
         let fixed = &fixed[..2 + usize::from(self.account.is_some())];
         let own = interner.label_set_with(&self.metadata.labels, fixed);
         let names = &mut interner.names;
-        let named = self.ports.iter().filter(|port| !port.name.is_empty());
-        let mut ports: Vec<NamedPort> = named
-            .map(|p| (names.acquire(&p.name), p.protocol.0, p.port))
-            .collect();
-        ports.sort_unstable();
+        let ports = named_ports(self.ports, names);
         let kube = self.orchestrator == KUBERNETES;
         IdentityKey {
             role: if kube {
@@ -344,9 +391,19 @@ impl Look<'_> {
             own,
             account: self.account.map(|account| names.acquire(account)),
             profiles: profiles.map(|name| names.acquire(name)).collect(),
-            ports: ports.into(),
+            ports,
         }
     }
+}
+
+/// Sorted.
+fn named_ports(ports: &[EndpointPort], names: &mut Names) -> Box<[NamedPort]> {
+    let named = ports.iter().filter(|port| !port.name.is_empty());
+    let mut ports: Vec<NamedPort> = named
+        .map(|p| (names.acquire(&p.name), p.protocol.0, p.port))
+        .collect();
+    ports.sort_unstable();
+    ports.into()
 }
 
 fn key_of(kind: Kind, metadata: &Metadata) -> ObjectKey {

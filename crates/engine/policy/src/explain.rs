@@ -135,6 +135,10 @@ impl Engine {
         state
             .endpoints
             .extend(endpoints.map(|(id, policy)| (id.clone(), (**policy).clone())));
+        state.host_endpoints.extend(
+            self.host_endpoints()
+                .map(|(id, host)| (id.clone(), host.clone())),
+        );
         state
     }
 
@@ -212,9 +216,13 @@ impl Engine {
         let local = self.local(key)?;
         let index = local.addresses.first()?.stacks[side(direction)]?;
         let stack = &self.stacks.items[index].key;
+        Some(self.explanation(&stack.blocks, &stack.profiles))
+    }
+
+    pub(crate) fn explanation(&self, blocks: &[BlockId], profiles: &[BlockId]) -> Explanation {
         let tier = |block: &BlockId| self.blocks.items[*block].tier;
         let mut tiers = Vec::new();
-        for blocks in stack.blocks.chunk_by(|a, b| tier(a) == tier(b)) {
+        for blocks in blocks.chunk_by(|a, b| tier(a) == tier(b)) {
             let Some(tier) = tier(&blocks[0]).map(|name| self.policies.tier(name)) else {
                 continue;
             };
@@ -227,7 +235,7 @@ impl Engine {
                     .collect(),
             });
         }
-        let profiles = stack.profiles.iter().map(|block| {
+        let profiles = profiles.iter().map(|block| {
             let block = &self.blocks.items[*block];
             let exists = block.body.kind != BodyKind::Missing;
             ProfileStanding {
@@ -235,10 +243,10 @@ impl Engine {
                 exists,
             }
         });
-        Some(Explanation {
+        Explanation {
             tiers,
             profiles: profiles.collect(),
-        })
+        }
     }
 
     /// What a local endpoint makes of a packet between one of its addresses and another address.

@@ -15,6 +15,7 @@ pub(crate) enum Role {
     /// An endpoint of orchestrator `k8s`.
     KubeEndpoint,
     NetworkSet,
+    HostEndpoint,
 }
 
 /// A named port: name, protocol number, port number.

@@ -61,6 +61,7 @@ mod endpoint;
 mod explain;
 mod expression;
 mod group;
+mod host;
 mod identity;
 mod interval;
 mod label;
@@ -102,6 +103,7 @@ pub struct Engine {
     nets: net::Nets,
     policies: policy::Policies,
     locals: local::Locals,
+    hosts: host::Hosts,
     blocks: block::Blocks,
     questions: question::Questions,
     space: space::Space,
@@ -141,6 +143,7 @@ impl Engine {
             nets: net::Nets::default(),
             policies: policy::Policies::default(),
             locals: local::Locals::new(locality),
+            hosts: host::Hosts::default(),
             blocks: block::Blocks::default(),
             questions: question::Questions::default(),
             space: space::Space::default(),
@@ -187,6 +190,10 @@ impl Engine {
                 self.endpoints
                     .put_workload_endpoint(interner, &mut self.identities, x);
             }
+            Object::HostEndpoint(x) => {
+                self.endpoints
+                    .put_host_endpoint(interner, &mut self.identities, x);
+            }
             Object::NetworkPolicy(x) => self.policies.put_kube(interner, x),
             Object::CalicoNetworkPolicy(x) | Object::GlobalNetworkPolicy(x) => {
                 self.policies.put_calico(interner, key.kind, x);
@@ -206,7 +213,6 @@ impl Engine {
             | Object::StagedNetworkPolicy(_)
             | Object::StagedGlobalNetworkPolicy(_)
             | Object::StagedKubernetesNetworkPolicy(_)
-            | Object::HostEndpoint(_)
             | Object::FelixConfiguration(_)
             | Object::KubeControllersConfiguration(_)
             | Object::Service(_)
@@ -226,7 +232,7 @@ impl Engine {
                     .put_account(interner, (namespace, &key.name), None);
             }
             Kind::Profile => self.put_profile(&key.name, None),
-            Kind::Pod | Kind::WorkloadEndpoint => {
+            Kind::Pod | Kind::WorkloadEndpoint | Kind::HostEndpoint => {
                 self.endpoints.remove(interner, &mut self.identities, key);
             }
             Kind::NetworkPolicy | Kind::CalicoNetworkPolicy | Kind::GlobalNetworkPolicy => {
@@ -243,7 +249,6 @@ impl Engine {
             | Kind::StagedNetworkPolicy
             | Kind::StagedGlobalNetworkPolicy
             | Kind::StagedKubernetesNetworkPolicy
-            | Kind::HostEndpoint
             | Kind::FelixConfiguration
             | Kind::KubeControllersConfiguration
             | Kind::Service
@@ -273,6 +278,32 @@ impl Engine {
     pub fn set_local(&mut self, key: &ObjectKey, place: Place) {
         self.locals.set_place(key, place);
         self.endpoints.touch_key(&mut self.identities, key);
+    }
+
+    /// Leaves a GlobalNetworkPolicy or HostEndpoint out where hosts are judged, until
+    /// [`Engine::resume`]: the policy selects no host endpoint, while workloads keep it; the host
+    /// endpoint judges nothing, while selectors of rules still know its addresses. It need not
+    /// exist yet. Keys of other kinds change nothing.
+    pub fn suspend(&mut self, key: &ObjectKey) {
+        if matches!(key.kind, Kind::GlobalNetworkPolicy | Kind::HostEndpoint)
+            && self.hosts.suspend(key)
+        {
+            self.touch(key);
+        }
+    }
+
+    /// Takes back [`Engine::suspend`].
+    pub fn resume(&mut self, key: &ObjectKey) {
+        if self.hosts.resume(key) {
+            self.touch(key);
+        }
+    }
+
+    fn touch(&mut self, key: &ObjectKey) {
+        match key.kind {
+            Kind::HostEndpoint => self.endpoints.touch_key(&mut self.identities, key),
+            _ => self.policies.touch(key),
+        }
     }
 
     fn put_profile(&mut self, name: &str, profile: Option<&ocicat_api::policy::Profile>) {

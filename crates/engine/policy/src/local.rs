@@ -19,7 +19,7 @@ use crate::rule::{AddressTest, Sense, Side};
 use crate::slab::{BlockId, EntryId, IdentityId, PolicyId, SlotId, StackIndex};
 use crate::source::Interner;
 use crate::space::Space;
-use crate::stack::{Near, StackKey};
+use crate::stack::{Ending, Near, StackKey};
 
 /// So many changed policies are asked one by one; for more the index is asked.
 const ONE_BY_ONE: usize = 64;
@@ -403,6 +403,7 @@ impl Locals {
             direction,
             blocks,
             profiles,
+            ending: Ending::Deny,
             near,
         }
     }
@@ -471,6 +472,7 @@ impl NearView<'_> {
         Near {
             off: off.into(),
             ports: ports.into(),
+            ..Near::default()
         }
     }
 

@@ -31,6 +31,8 @@ pub(crate) struct Sheet<'a> {
     pub(crate) blocks: &'a Slab<BlockId, Block>,
     /// Named ports of the near address, sorted.
     pub(crate) near_ports: &'a [NamedPort],
+    /// The named ports of the near address cannot be known.
+    pub(crate) near_open: bool,
     pub(crate) signature: &'a Signature,
 }
 
@@ -74,6 +76,7 @@ impl<'a> Applied<'a> {
             block,
             index,
             resume,
+            open,
         } = sheet.steps[number as usize]
         else {
             return None;
@@ -81,7 +84,7 @@ impl<'a> Applied<'a> {
         let block = &sheet.blocks[block];
         let rule = &block.body.rules[index as usize];
         let asked = &block.body.asked[index as usize];
-        let certain = far == Truth::Yes && !rule.unreadable;
+        let certain = far == Truth::Yes && !rule.unreadable && !open;
         let idle = matches!(rule.action, Action::Allow | Action::Log) && !certain;
         if far == Truth::No || idle {
             return None;
@@ -233,9 +236,14 @@ impl<'a, 'o> Painter<'a, 'o> {
             Step::Missing { block } => By::Missing(&sheet.blocks[*block]),
             Step::EndOfTier { name, token } => By::EndOfTier(name, *token),
             Step::EndOfProfiles => By::EndOfProfiles,
+            Step::EndOfStage => By::EndOfStage,
+        };
+        let verdict = match by {
+            By::EndOfStage => Verdict::Next,
+            _ => Verdict::Deny,
         };
         repaint(line, &mut Vec::new(), ALL, number, |path, _| {
-            State::Done(self.decide(path, Verdict::Deny, by))
+            State::Done(self.decide(path, verdict, by))
         });
     }
 
@@ -288,6 +296,7 @@ enum By<'x, 'a> {
     Missing(&'x Block),
     EndOfTier(&'x Arc<str>, u32),
     EndOfProfiles,
+    EndOfStage,
 }
 
 impl By<'_, '_> {
@@ -302,6 +311,8 @@ impl By<'_, '_> {
             Self::Missing(block) => (4, [block.token, 0]),
             Self::EndOfTier(_, token) => (5, [*token, 0]),
             Self::EndOfProfiles => (6, [0, 0]),
+            // 7 is a closed table.
+            Self::EndOfStage => (8, [0, 0]),
         };
         key.extend([tag, a, b]);
     }
@@ -318,6 +329,7 @@ impl By<'_, '_> {
                 tier: (*name).clone(),
             },
             Self::EndOfProfiles => Decider::EndOfProfiles,
+            Self::EndOfStage => Decider::EndOfStage,
         }
     }
 }

@@ -3,7 +3,9 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use ocicat_api::policy::{CalicoPolicy, NetworkPolicy, Profile, Subject as ApiSubject, Types};
+use ocicat_api::policy::{
+    CalicoPolicy, NetworkPolicy, PolicyStage, Profile, Subject as ApiSubject, Types,
+};
 use ocicat_api::rule::Action;
 use ocicat_api::{Kind, Metadata, ObjectKey, Problem};
 use ocicat_flow::{Direction, PolicyKind, PolicyRef};
@@ -73,11 +75,14 @@ pub(crate) struct Policy {
     pub(crate) tier: Name,
     order: Order,
     pub(crate) subject: Subject,
+    /// Which host endpoints it selects; `None` for none.
+    pub(crate) hosts: Option<Arc<OwnerTest>>,
+    pub(crate) stage: PolicyStage,
     pub(crate) rules: [Rules; 2],
     pub(crate) problems: Arc<[Problem]>,
     /// Blocks of the directions, while the policy selects a local endpoint.
     pub(crate) blocks: [Option<BlockId>; 2],
-    /// How many local identities it selects.
+    /// How many local identities and host endpoints it selects.
     pub(crate) selected: u32,
     /// The test by which the index of subjects knows it.
     pub(crate) indexed: Option<Arc<OwnerTest>>,
@@ -123,6 +128,8 @@ struct Draft {
     tier: Arc<str>,
     order: Option<f64>,
     subject: Subject,
+    hosts: Option<Arc<OwnerTest>>,
+    stage: PolicyStage,
     rules: [Rules; 2],
     problems: Vec<Problem>,
 }
@@ -139,6 +146,10 @@ impl Policies {
         let namespace = key.namespace.clone();
         let mut problems = Vec::new();
         let subject = calico_subject(policy, namespace.as_deref(), interner, &mut problems);
+        let hosts = match namespace {
+            Some(_) => None,
+            None => host_test(policy, interner),
+        };
         let mut rules = |direction, rules: &[ocicat_api::rule::Rule], governed: bool| {
             problems.extend(
                 rules
@@ -167,6 +178,8 @@ impl Policies {
                 tier,
                 order,
                 subject,
+                hosts,
+                stage: policy.stage,
                 rules,
                 problems,
             },
@@ -217,6 +230,8 @@ impl Policies {
                 tier,
                 order,
                 subject,
+                hosts: None,
+                stage: PolicyStage::Normal,
                 rules,
                 problems,
             },
@@ -237,6 +252,8 @@ impl Policies {
             key: draft.key,
             order: Order::new(draft.order),
             subject: draft.subject,
+            hosts: draft.hosts,
+            stage: draft.stage,
             rules: draft.rules,
             problems: draft.problems.into(),
             blocks: [None, None],
@@ -272,6 +289,11 @@ impl Policies {
         let id = self.numbers.remove(key)?;
         self.dirty.push(id);
         Some(id)
+    }
+
+    /// Something outside the policy decides anew whom it selects.
+    pub(crate) fn touch(&mut self, key: &ObjectKey) {
+        self.dirty.extend(self.find(key));
     }
 
     pub(crate) fn put_profile(
@@ -404,6 +426,9 @@ impl Policies {
             if let Subject::Owners(test) | Subject::Closed(test) = &policy.subject {
                 interner.tests.release(test, &mut interner.names);
             }
+            if let Some(test) = &policy.hosts {
+                interner.tests.release(test, &mut interner.names);
+            }
             self.old_tiers.push(policy.tier);
         }
         for profile in std::mem::take(&mut self.old_profiles) {
@@ -460,9 +485,6 @@ fn calico_subject(
     interner: &mut Interner,
     problems: &mut Vec<Problem>,
 ) -> Subject {
-    if policy.is_host_only() {
-        return Subject::Nobody;
-    }
     let names = &mut interner.names;
     match (&policy.subject, namespace) {
         (ApiSubject::Unreadable, None) => {
@@ -481,6 +503,7 @@ fn calico_subject(
             };
             Subject::Closed(interner.tests.acquire(test, names))
         }
+        _ if policy.is_host_only() => Subject::Nobody,
         (
             ApiSubject::Selectors {
                 selector,
@@ -504,6 +527,22 @@ fn calico_subject(
             Subject::Owners(interner.tests.acquire(test, names))
         }
     }
+}
+
+/// Host endpoints have neither namespace nor service account.
+fn host_test(policy: &CalicoPolicy, interner: &mut Interner) -> Option<Arc<OwnerTest>> {
+    let ApiSubject::Selectors {
+        selector,
+        namespace_selector: None,
+        service_account_selector: None,
+    } = &policy.subject
+    else {
+        return None;
+    };
+    let names = &mut interner.names;
+    let mut test = OwnerTest::default();
+    test.select(selector, names);
+    Some(interner.tests.acquire(test, names))
 }
 
 fn closed_problem(field: &str) -> Problem {

@@ -22,7 +22,17 @@ pub(crate) struct StackKey {
     pub(crate) blocks: Box<[BlockId]>,
     /// Of profiles, in order.
     pub(crate) profiles: Box<[BlockId]>,
+    pub(crate) ending: Ending,
     pub(crate) near: Near,
+}
+
+/// What becomes of packets that nothing decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Ending {
+    /// Tiers have their default actions, and the end denies.
+    Deny,
+    /// Tiers just end, and the next stage of the host endpoint judges.
+    Next,
 }
 
 /// What the near address answers to the rules.
@@ -31,8 +41,12 @@ pub(crate) struct Near {
     /// Rules whose near side is false: the block's place among policies and then profiles, and
     /// the rule's index.
     pub(crate) off: Box<[(u32, u32)]>,
+    /// Rules whose near side cannot be known, because the near address is unclaimed.
+    pub(crate) open: Box<[(u32, u32)]>,
     /// Ports that rules know by name; sorted.
     pub(crate) ports: Box<[NamedPort]>,
+    /// Rules know ports by name, and nobody is known to have the near address.
+    pub(crate) open_ports: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -42,6 +56,8 @@ pub(crate) enum Step {
         block: BlockId,
         index: u32,
         resume: u32,
+        /// Whether the near side holds cannot be known.
+        open: bool,
     },
     /// A policy whose selector cannot be read.
     Closed {
@@ -57,6 +73,8 @@ pub(crate) enum Step {
         block: BlockId,
     },
     EndOfProfiles,
+    /// Decides nothing: the next stage judges.
+    EndOfStage,
 }
 
 /// What to look at first to know that a rule does not match.
@@ -344,10 +362,11 @@ impl Places {
 }
 
 fn plan(key: &StackKey, blocks: &Slab<BlockId, Block>, policies: &Policies) -> Planned {
-    let off: FxHashSet<(u32, u32)> = key.near.off.iter().copied().collect();
+    let set = |rules: &[(u32, u32)]| rules.iter().copied().collect();
     let mut plan = Plan {
         blocks,
-        off,
+        off: set(&key.near.off),
+        open: set(&key.near.open),
         steps: Vec::new(),
         group: 0,
         place: 0,
@@ -356,7 +375,8 @@ fn plan(key: &StackKey, blocks: &Slab<BlockId, Block>, policies: &Policies) -> P
     for of_tier in key.blocks.chunk_by(|a, b| tier(a) == tier(b)) {
         of_tier.iter().for_each(|block| plan.add(*block));
         let tier = tier(&of_tier[0]).map(|name| policies.tier(name));
-        let denies = tier.filter(|tier| tier.default_action != Action::Pass);
+        let denies =
+            tier.filter(|tier| key.ending == Ending::Deny && tier.default_action != Action::Pass);
         if let Some(tier) = denies {
             plan.steps.push(Step::EndOfTier {
                 name: tier.name.clone(),
@@ -369,7 +389,10 @@ fn plan(key: &StackKey, blocks: &Slab<BlockId, Block>, policies: &Policies) -> P
         plan.add(*profile);
         plan.end_group();
     }
-    plan.steps.push(Step::EndOfProfiles);
+    plan.steps.push(match key.ending {
+        Ending::Deny => Step::EndOfProfiles,
+        Ending::Next => Step::EndOfStage,
+    });
     let ends = (0u32..)
         .zip(&plan.steps)
         .filter(|(_, step)| !matches!(step, Step::Rule { .. }));
@@ -396,6 +419,7 @@ fn plan(key: &StackKey, blocks: &Slab<BlockId, Block>, policies: &Policies) -> P
 struct Plan<'a> {
     blocks: &'a Slab<BlockId, Block>,
     off: FxHashSet<(u32, u32)>,
+    open: FxHashSet<(u32, u32)>,
     steps: Vec<Step>,
     /// Where the current tier or profile begins.
     group: usize,
@@ -416,6 +440,7 @@ impl Plan<'_> {
                     block,
                     index,
                     resume: 0,
+                    open: self.open.contains(&(self.place, index)),
                 }));
             }
         }

@@ -93,7 +93,7 @@ impl Engine {
         let endpoints = if policy.selected == 0 {
             0
         } else {
-            self.locals.selected_by(id)
+            self.locals.selected_by(id) + self.hosts.selected_by(id)
         };
         PolicyReport {
             key: policy.key.clone(),

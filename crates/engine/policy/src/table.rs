@@ -262,6 +262,7 @@ impl<'a> Workshop<'a> {
             direction: stack.key.direction,
             blocks: &self.blocks.items,
             near_ports: &stack.key.near.ports,
+            near_open: stack.key.near.open_ports,
             signature,
         }
     }

@@ -2,6 +2,7 @@
 
 mod changes;
 mod history;
+mod hosts;
 mod random;
 mod scenarios;
 mod world;

@@ -10,6 +10,7 @@ use crate::Engine;
 use crate::block::{BlockSource, Body, Reach};
 use crate::class::{ClassChanges, Difference};
 use crate::delta::Steps;
+use crate::host::{self, GroupMove};
 use crate::local::NearView;
 use crate::policy::{DIRECTIONS, side};
 use crate::slab::{BlockId, EntryId, StackIndex};
@@ -30,10 +31,15 @@ struct Renamed {
     old: Arc<StackKey>,
 }
 
-/// One address of a local endpoint that needs another stack.
+/// Who needs another stack.
+enum User {
+    /// An address of a local endpoint, by its place.
+    Address(EntryId, usize),
+    Group(host::Place),
+}
+
 struct Move {
-    entry: EntryId,
-    place: usize,
+    user: User,
     old: Option<StackIndex>,
     key: StackKey,
 }
@@ -43,6 +49,16 @@ struct Leaving<'a> {
     count: u32,
     /// Where they all go, if that is one and the same.
     key: Option<&'a StackKey>,
+}
+
+impl From<GroupMove> for Move {
+    fn from(step: GroupMove) -> Self {
+        Self {
+            user: User::Group(step.place),
+            old: step.old,
+            key: step.key,
+        }
+    }
 }
 
 impl Work {
@@ -71,7 +87,7 @@ impl Engine {
         self.add_new_classes(&mut work, changes);
         // A stack may lose or gain a block that asks: both count.
         self.add_differences(&mut work, changes);
-        let renamed = self.move_endpoints();
+        let renamed = self.move_endpoints(changes);
         self.add_differences(&mut work, changes);
         self.add_blocks(&mut work, again, &renamed);
         self.make_tables(work, changes)
@@ -110,8 +126,12 @@ impl Engine {
 
     /// Gives the addresses of dirty local endpoints their stacks. A stack of which all users go
     /// to one new key takes that key, so that only what differs has to be told.
-    fn move_endpoints(&mut self) -> Vec<Renamed> {
-        let moves = self.moves();
+    fn move_endpoints(&mut self, changes: &ClassChanges) -> Vec<Renamed> {
+        let mut moves = self.moves();
+        let groups = self
+            .hosts
+            .regroup(&self.classes, changes, &self.stacks.items);
+        moves.extend(groups.into_iter().map(Move::from));
         let renamed = self.rename_stacks(&moves);
         for step in moves {
             let at = side(step.key.direction);
@@ -119,12 +139,18 @@ impl Engine {
             let stacks = &mut self.stacks;
             let new = stacks.acquire(step.key, &mut self.blocks, &self.policies);
             step.old.into_iter().for_each(|old| stacks.release(old));
-            if let Some(local) = self.locals.items.get_mut(&step.entry) {
-                local.addresses[step.place].stacks[at] = Some(new);
+            match step.user {
+                User::Group(place) => self.hosts.set_stack(place, new),
+                User::Address(entry, place) => {
+                    if let Some(local) = self.locals.items.get_mut(&entry) {
+                        local.addresses[place].stacks[at] = Some(new);
+                    }
+                    self.touched_endpoints.insert(entry);
+                }
             }
-            self.touched_endpoints.insert(step.entry);
         }
-        for index in std::mem::take(&mut self.locals.left) {
+        let left = std::mem::take(&mut self.locals.left).into_iter();
+        for index in left.chain(std::mem::take(&mut self.hosts.left)) {
             self.stacks.release(index);
         }
         renamed
@@ -182,8 +208,7 @@ impl Engine {
                     let old = address.stacks[side(direction)];
                     if old.is_none_or(|old| *self.stacks.items[old].key != key) {
                         moves.push(Move {
-                            entry: *entry,
-                            place,
+                            user: User::Address(*entry, place),
                             old,
                             key,
                         });
@@ -251,6 +276,7 @@ impl Engine {
         };
         let same_order = common(old, new) == common(new, old);
         if old.profiles != new.profiles
+            || old.ending != new.ending
             || old.near != new.near
             || !same_order
             || tiers(old) != tiers(new)

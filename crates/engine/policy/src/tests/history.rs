@@ -66,6 +66,14 @@ fn check_references(state: &NodeState) {
         assert!(state.stacks.contains_key(&address.ingress));
         assert!(state.stacks.contains_key(&address.egress));
     }
+    let hosts = state.host_endpoints.values();
+    for stacks in hosts.flat_map(|host| host.stages.values()) {
+        assert!(
+            stacks
+                .stacks()
+                .all(|stack| state.stacks.contains_key(&stack))
+        );
+    }
 }
 
 fn apply_checked(state: &mut NodeState, delta: &NodeDelta) {
@@ -78,31 +86,37 @@ fn apply_checked(state: &mut NodeState, delta: &NodeDelta) {
     }
 }
 
-/// All judgements that a set of samples asks for.
-fn judge<'a>(
-    state: &'a NodeState,
-    samples: &'a [IpAddr],
-    services: &'a [ServiceMatch],
-) -> impl Iterator<Item = (String, Outcome)> + 'a {
-    state.endpoints.iter().flat_map(move |(id, endpoint)| {
-        endpoint.addresses.iter().flat_map(move |local| {
-            let far = samples
-                .iter()
-                .filter(|far| far.is_ipv4() == local.address.is_ipv4());
-            far.flat_map(move |far| {
-                [local.ingress, local.egress]
-                    .into_iter()
-                    .flat_map(move |stack| {
-                        services.iter().map(move |service| {
-                            let what =
-                                format!("{id} {} {stack:?} {far} {service:?}", local.address);
-                            let outcome = state.judge(stack, *far, service).expect("total");
-                            (what, outcome.clone())
-                        })
-                    })
-            })
-        })
-    })
+/// All judgements that a set of samples asks for: of workloads, and of a few near addresses at the
+/// stages of host endpoints.
+fn judge(
+    state: &NodeState,
+    samples: &[IpAddr],
+    services: &[ServiceMatch],
+) -> Vec<(String, Outcome)> {
+    let mut out = Vec::new();
+    let mut ask = |what: &dyn std::fmt::Display, near: IpAddr, stack: StackId| {
+        for far in samples.iter().filter(|far| far.is_ipv4() == near.is_ipv4()) {
+            for service in services {
+                let outcome = state.judge(stack, *far, service).expect("total");
+                out.push((format!("{what} {near} {far} {service:?}"), outcome.clone()));
+            }
+        }
+    };
+    for (id, endpoint) in &state.endpoints {
+        for local in &endpoint.addresses {
+            ask(&format!("{id} ingress"), local.address, local.ingress);
+            ask(&format!("{id} egress"), local.address, local.egress);
+        }
+    }
+    for (id, host) in &state.host_endpoints {
+        for (way, stacks) in &host.stages {
+            for near in samples.iter().step_by(samples.len() / 6 + 1) {
+                let class = state.class_of(*near).expect("every address has a class");
+                ask(&format!("{id} {way:?}"), *near, stacks.of(class));
+            }
+        }
+    }
+    out
 }
 
 fn same_judgements(a: &NodeState, b: &NodeState, services: &[ServiceMatch], context: &str) {
@@ -112,12 +126,11 @@ fn same_judgements(a: &NodeState, b: &NodeState, services: &[ServiceMatch], cont
         b.classes.keys().collect::<Vec<_>>()
     );
     let (left, right) = (judge(a, &samples, services), judge(b, &samples, services));
-    let mut count = 0;
-    for ((what, left), (_, right)) in left.zip(right) {
+    assert_eq!(left.len(), right.len(), "{context}");
+    for ((what, left), (other, right)) in left.iter().zip(&right) {
+        assert_eq!(what, other, "{context}");
         assert_eq!(left.to_string(), right.to_string(), "{context}: {what}");
-        count += 1;
     }
-    assert_eq!(judge(b, &samples, services).count(), count);
 }
 
 /// Classes are the same up to their numbers.
@@ -136,6 +149,37 @@ fn same_classes(a: &NodeState, b: &NodeState, context: &str) {
             *class,
             "{context}: {prefix}"
         );
+    }
+}
+
+/// A class that is told apart from the default must differ from it.
+fn same_host_endpoints(a: &NodeState, b: &NodeState, context: &str) {
+    let look = |state: &NodeState| -> Vec<String> {
+        let hosts = state.host_endpoints.iter();
+        hosts
+            .flat_map(|(id, host)| {
+                let stages = host.stages.iter().map(move |(way, stacks)| {
+                    let count = stacks.stacks().collect::<BTreeSet<_>>().len();
+                    assert!(
+                        stacks
+                            .by_near
+                            .values()
+                            .all(|stack| *stack != stacks.default)
+                    );
+                    format!("{id} {:?} {way:?} {count}", host.interfaces)
+                });
+                stages.collect::<Vec<_>>()
+            })
+            .collect()
+    };
+    assert_eq!(look(a), look(b), "{context}");
+    let classes: BTreeSet<ClassId> = a.classes.values().copied().collect();
+    let stages = a
+        .host_endpoints
+        .values()
+        .flat_map(|host| host.stages.values());
+    for class in stages.flat_map(|stacks| stacks.by_near.keys()) {
+        assert!(classes.contains(class), "{context}: {class:?} is gone");
     }
 }
 
@@ -178,6 +222,55 @@ fn check_transition(before: &NodeState, commit: &Commit, dice: &mut Dice, contex
                                  {new} {i}{j}{k}",
                             );
                         }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The same for packets that a host endpoint judges, which read the class of the near address too.
+fn check_host_transition(before: &NodeState, commit: &Commit, dice: &mut Dice, context: &str) {
+    let mut states = vec![before.clone()];
+    for step in commit.steps() {
+        let mut next = states[states.len() - 1].clone();
+        next.apply(step);
+        states.push(next);
+    }
+    let after = &states[states.len() - 1];
+    let samples = samples(after);
+    let few = |dice: &mut Dice| -> Vec<IpAddr> { (0..8).map(|_| *dice.pick(&samples)).collect() };
+    for (id, host) in &before.host_endpoints {
+        for (way, stacks) in &host.stages {
+            let ways = |state: &NodeState| state.host_endpoints.get(id)?.stages.get(way).cloned();
+            let Some(now) = ways(after) else { continue };
+            for (near, far) in few(dice).into_iter().zip(few(dice)) {
+                let service = dice.service();
+                let class = |state: &NodeState, address| state.class_of(address).unwrap();
+                let old = before
+                    .judge(stacks.of(class(before, near)), far, &service)
+                    .unwrap();
+                let new = after
+                    .judge(now.of(class(after, near)), far, &service)
+                    .unwrap();
+                for window in states.windows(2) {
+                    for reads in [
+                        [0, 0, 0, 0],
+                        [0, 0, 0, 1],
+                        [0, 0, 1, 1],
+                        [0, 1, 1, 1],
+                        [1; 4],
+                    ] {
+                        let [h, i, j, k] = reads.map(|at| &window[at]);
+                        let Some(stacks) = ways(i) else { continue };
+                        let stack = stacks.of(class(h, near));
+                        let row = k.row(stack, class(j, far)).unwrap();
+                        let outcome = &k.outcomes[&row.outcome(&service)];
+                        assert!(
+                            **outcome == *old || **outcome == *new,
+                            "{context}: {id} {way:?} {near} {far} {service:?}: {outcome} is neither \
+                             {old} nor {new} {reads:?}",
+                        );
                     }
                 }
             }
@@ -243,8 +336,10 @@ fn run(seed: u64) {
         same_judgements(&state, &fresh, &services, &context);
         same_classes(&state, &fresh, &context);
         assert_eq!(state.stacks.len(), fresh.stacks.len(), "{context}");
+        same_host_endpoints(&state, &fresh, &context);
         if count == 1 && step > 0 && touches_policy_only(&texts[0]) {
             check_transition(&before, &commit, &mut dice, &context);
+            check_host_transition(&before, &commit, &mut dice, &context);
         }
         assert!(engine.commit().delta.is_empty(), "{context}");
     }

@@ -3,9 +3,9 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use ocicat_api::core::Pod;
+use ocicat_api::core::{HostInterface, Pod};
 use ocicat_api::policy::{
-    CalicoPolicy, KubePeer, KubePort, KubeRule, NetworkPolicy, Profile, Subject, Types,
+    CalicoPolicy, KubePeer, KubePort, KubeRule, NetworkPolicy, PolicyStage, Profile, Subject, Types,
 };
 use ocicat_api::rule::{Action, EntityRule, Icmp, Rule, ServiceAccountMatch};
 use ocicat_api::{Family, Object, PortSpec, Problem, Protocol};
@@ -268,10 +268,11 @@ impl Dice {
             types: self.types(),
             ingress: self.rules(),
             egress: self.rules(),
-            stage: if self.once_in(20) {
-                ocicat_api::policy::PolicyStage::Untracked
-            } else {
-                ocicat_api::policy::PolicyStage::Normal
+            stage: match self.roll(12) {
+                0 => PolicyStage::Untracked,
+                1 => PolicyStage::PreDnat,
+                2..5 => PolicyStage::Forward,
+                _ => PolicyStage::Normal,
             },
         }
     }
@@ -302,7 +303,7 @@ impl Dice {
             let nets = (0..dice.roll(4)).map(|_| dice.word(&NETS));
             nets.collect::<Vec<_>>().join(" ")
         };
-        match self.roll(22) {
+        match self.roll(25) {
             0 => namespace(self.word(&NAMESPACES), &self.labels()),
             1 => {
                 let name = format!(
@@ -357,8 +358,23 @@ impl Dice {
                 ingress: (0..self.roll(3)).map(|_| self.kube_rule()).collect(),
                 egress: (0..self.roll(3)).map(|_| self.kube_rule()).collect(),
             }),
+            22..25 => self.host_endpoint(),
             _ => calico(self.policy()),
         }
+    }
+
+    fn host_endpoint(&mut self) -> Object {
+        let name = self.word(&["eth0", "all", "other"]);
+        let mut new = hep(name, &self.labels(), "");
+        new.expected_ips = (0..self.roll(3)).map(|_| self.address()).collect();
+        new.node = self.word(&["n1", "n1", "n2"]).into();
+        let interfaces = [HostInterface::All, HostInterface::ByAddress];
+        new.interface = self.pick(&interfaces).clone();
+        if self.once_in(2) {
+            new.profiles = vec![self.word(&["prof", "kns.n1"]).into()];
+        }
+        new.ports = vec![port(self.word(&PORT_NAMES), Protocol::TCP, 80)];
+        Object::HostEndpoint(new)
     }
 
     pub(super) fn service(&mut self) -> ServiceMatch {

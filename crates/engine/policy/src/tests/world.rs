@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use ocicat_api::core::{
-    EndpointPort, IpPool, Namespace, Node, Pod, ServiceAccount, WorkloadEndpoint,
+    EndpointPort, HostEndpoint, HostInterface, IpPool, Namespace, Node, Pod, ServiceAccount,
+    WorkloadEndpoint,
 };
 use ocicat_api::policy::{
     CalicoPolicy, KubePeer, KubePort, KubeRule, NetworkPolicy, NetworkSet, Subject, Tier, Types,
@@ -93,6 +94,18 @@ pub(super) fn wep(name: &str, label_text: &str, address_text: &str) -> WorkloadE
         addresses: addresses(address_text),
         profiles: vec![profile.into()],
         service_account: None,
+        ports: Vec::new(),
+    }
+}
+
+/// A HostEndpoint of interface `eth0` of node `n1`, without profiles.
+pub(super) fn hep(name: &str, label_text: &str, address_text: &str) -> HostEndpoint {
+    HostEndpoint {
+        metadata: metadata(name, label_text),
+        node: "n1".into(),
+        interface: HostInterface::Named("eth0".into()),
+        expected_ips: addresses(address_text),
+        profiles: Vec::new(),
         ports: Vec::new(),
     }
 }
