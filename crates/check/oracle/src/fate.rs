@@ -127,7 +127,7 @@ impl Walk<'_, '_> {
                 let (packet, to) = translated(passage);
                 self.workload(key, Direction::Egress, packet)?;
                 if *to == Way::Host {
-                    return self.to_own_host(key);
+                    return self.reach_own_host(key);
                 }
                 self.leave(packet, to)
             }
@@ -202,7 +202,7 @@ impl Walk<'_, '_> {
         }
     }
 
-    fn to_own_host(&mut self, key: &ObjectKey) -> Result<(), Denied> {
+    fn reach_own_host(&mut self, key: &ObjectKey) -> Result<(), Denied> {
         let action = self.host.endpoint_to_host;
         self.stations.push(Station {
             who: key.clone(),
