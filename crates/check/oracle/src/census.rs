@@ -10,13 +10,15 @@ use ocicat_api::policy::NetworkSet;
 use ocicat_api::{Kind, Object, ObjectKey};
 
 use crate::expression::LabelMap;
+use crate::hosts::HostEndpoint;
 use crate::world::{World, namespace_of};
 
-/// All endpoints and network sets of a world, worked out once for many questions.
+/// All endpoints, host endpoints and network sets of a world, worked out once for many questions.
 #[derive(Debug, Clone)]
 pub struct Census<'w> {
     pub world: &'w World,
     pub endpoints: Vec<Endpoint>,
+    pub hosts: Vec<HostEndpoint>,
     pub sets: Vec<Set>,
 }
 
@@ -50,6 +52,7 @@ pub struct Set {
 #[derive(Debug, Clone, Copy)]
 pub enum Owner<'c> {
     Endpoint(&'c Endpoint),
+    Host(&'c HostEndpoint),
     Set(&'c Set),
 }
 
@@ -59,6 +62,7 @@ impl<'w> Census<'w> {
         let mut census = Self {
             world,
             endpoints: Vec::new(),
+            hosts: Vec::new(),
             sets: Vec::new(),
         };
         for object in world.objects.values() {
@@ -68,6 +72,11 @@ impl<'w> Census<'w> {
                     census
                         .endpoints
                         .extend(of_workload(world, wep, object.key()));
+                }
+                Object::HostEndpoint(host) => {
+                    census
+                        .hosts
+                        .push(HostEndpoint::of(world, host, object.key()));
                 }
                 Object::NetworkSet(set) | Object::GlobalNetworkSet(set) => {
                     census.sets.push(of_set(world, set, object.key()));
@@ -91,16 +100,30 @@ impl<'w> Census<'w> {
             .filter(move |endpoint| endpoint.addresses.contains(&address))
     }
 
-    /// [3]
+    /// All host endpoints that expect the address. [16]
+    pub fn hosts_at(&self, address: IpAddr) -> impl Iterator<Item = &HostEndpoint> {
+        self.hosts
+            .iter()
+            .filter(move |host| host.addresses.contains(&address))
+    }
+
+    /// [3, 16]
     pub(crate) fn owners(&self, address: IpAddr) -> Vec<Owner<'_>> {
         let endpoints = self.endpoints_at(address).map(Owner::Endpoint);
         let around = |set: &&Set| set.nets.iter().any(|net| net.contains(&address));
         endpoints
+            .chain(self.hosts_at(address).map(Owner::Host))
             .chain(self.sets.iter().filter(around).map(Owner::Set))
             .collect()
     }
 
-    /// [9] Inside a pool, and neither an endpoint's nor a node's.
+    /// The ports of all endpoints and host endpoints that have the address. [12, 16]
+    pub(crate) fn ports_at(&self, address: IpAddr) -> impl Iterator<Item = &EndpointPort> {
+        let of_endpoints = self.endpoints_at(address).flat_map(|x| &x.ports);
+        of_endpoints.chain(self.hosts_at(address).flat_map(|x| &x.ports))
+    }
+
+    /// [9] Inside a pool, and neither an endpoint's, nor a host endpoint's, nor a node's.
     #[must_use]
     pub fn is_unclaimed(&self, address: IpAddr) -> bool {
         let in_pool = |object: &Object| match object {
@@ -114,6 +137,7 @@ impl<'w> Census<'w> {
         self.world.objects.values().any(in_pool)
             && !self.world.objects.values().any(of_node)
             && self.endpoints_at(address).next().is_none()
+            && self.hosts_at(address).next().is_none()
     }
 }
 
@@ -121,6 +145,7 @@ impl Owner<'_> {
     pub(crate) fn namespace(&self) -> Option<&str> {
         match self {
             Self::Endpoint(endpoint) => Some(&endpoint.namespace),
+            Self::Host(_) => None,
             Self::Set(set) => set.namespace.as_deref(),
         }
     }
@@ -128,6 +153,7 @@ impl Owner<'_> {
     pub(crate) fn labels(&self) -> &LabelMap {
         match self {
             Self::Endpoint(endpoint) => &endpoint.labels,
+            Self::Host(host) => &host.labels,
             Self::Set(set) => &set.labels,
         }
     }
@@ -244,7 +270,12 @@ fn complete_labels(world: &World, endpoint: &mut Endpoint) {
             account.clone(),
         );
     }
-    for name in &endpoint.profiles {
+    inherit_labels(world, &endpoint.profiles, labels);
+}
+
+/// [1, 16] What profiles give, where absent.
+pub fn inherit_labels(world: &World, profiles: &[String], labels: &mut LabelMap) {
+    for name in profiles {
         let given = match find_profile(world, name) {
             Some(ProfileSource::Namespace(x)) => prefixed("pcns.", &x.metadata.labels),
             Some(ProfileSource::ServiceAccount(x)) => prefixed("pcsa.", &x.metadata.labels),
@@ -279,7 +310,7 @@ fn add_absent(labels: &mut LabelMap, given: LabelMap) {
     }
 }
 
-fn plain(labels: &BTreeMap<Arc<str>, Arc<str>>) -> LabelMap {
+pub fn plain(labels: &BTreeMap<Arc<str>, Arc<str>>) -> LabelMap {
     prefixed("", labels)
 }
 

@@ -7,8 +7,9 @@ use ocicat_api::policy::Profile;
 use ocicat_api::rule::{Action, Rule};
 
 use crate::census::{Census, Endpoint, ProfileSource, find_profile};
+use crate::hosts::{HostEndpoint, Stage};
 use crate::matching::{self, Answer, Scope};
-use crate::order::{self, Content, Policy};
+use crate::order::{self, Content, Judge, Policy};
 use crate::{
     Decider, Direction, Judgement, Packet, PolicyKind, PolicyName, RuleName, Verdict, Verdicts,
     World,
@@ -40,9 +41,30 @@ impl Census<'_> {
     /// As [`judge`], for an endpoint of this census.
     #[must_use]
     pub fn judge(&self, endpoint: &Endpoint, direction: Direction, packet: &Packet) -> Judgement {
+        self.walk(Judge::Workload(endpoint), direction, packet)
+    }
+
+    /// As [`judge_stage`](crate::judge_stage), for a host endpoint of this census.
+    #[must_use]
+    pub fn judge_stage(
+        &self,
+        host: &HostEndpoint,
+        stage: Stage,
+        direction: Direction,
+        packet: &Packet,
+    ) -> Option<Judgement> {
+        let judge = Judge::Host(host, stage);
+        let is_selected = order::tiers(self.world)
+            .iter()
+            .any(|tier| !order::selecting(self, &tier.name, judge, direction).is_empty());
+        // [18]
+        (is_selected || stage == Stage::Local).then(|| self.walk(judge, direction, packet))
+    }
+
+    fn walk(&self, judge: Judge<'_>, direction: Direction, packet: &Packet) -> Judgement {
         Walk {
             census: self,
-            endpoint,
+            judge,
             direction,
             packet,
             passed: Vec::new(),
@@ -85,7 +107,7 @@ impl Census<'_> {
 
 struct Walk<'a, 'w> {
     census: &'a Census<'w>,
-    endpoint: &'a Endpoint,
+    judge: Judge<'a>,
     direction: Direction,
     packet: &'a Packet,
     passed: Vec<RuleName>,
@@ -115,18 +137,30 @@ impl Walk<'_, '_> {
     /// [15] Tiers, then profiles.
     fn decide(&mut self) -> (Verdict, Decider) {
         for tier in order::tiers(self.census.world) {
-            let policies = order::selecting(self.census, &tier.name, self.endpoint, self.direction);
+            let policies = order::selecting(self.census, &tier.name, self.judge, self.direction);
             if policies.is_empty() {
                 continue;
             }
             match self.walk_policies(&policies) {
                 Step::Decided(verdict, decider) => return (verdict, decider),
                 Step::Leave => {}
-                Step::Next if tier.default == order::Default::Pass => {}
+                Step::Next if self.end_of(tier.default) == Action::Pass => {}
                 Step::Next => return (Verdict::Deny, Decider::EndOfTier(tier.name)),
             }
         }
-        self.decide_by_profiles()
+        match self.judge {
+            Judge::Host(_, stage) if stage.is_open() => (Verdict::Next, Decider::EndOfStage),
+            _ => self.decide_by_profiles(),
+        }
+    }
+
+    /// [15, 18] What the end of a tier does.
+    fn end_of(&self, default: order::Default) -> Action {
+        match (self.judge, default) {
+            (Judge::Host(_, stage), default) => stage.default_of(default),
+            (Judge::Workload(_), order::Default::Pass) => Action::Pass,
+            (Judge::Workload(_), order::Default::Deny) => Action::Deny,
+        }
     }
 
     fn walk_policies(&mut self, policies: &[Policy<'_>]) -> Step {
@@ -167,6 +201,21 @@ impl Walk<'_, '_> {
                     let answer =
                         matching::kube_rule(self.census, namespace, rule, far, self.packet);
                     match self.act(&policy.name, index, Action::Allow, answer) {
+                        Step::Next => {}
+                        end => return end,
+                    }
+                }
+                Step::Next
+            }
+            Content::Cluster(cluster) => {
+                let rules = match self.direction {
+                    Direction::Ingress => &cluster.ingress,
+                    Direction::Egress => &cluster.egress,
+                };
+                for (index, rule) in rules.iter().enumerate() {
+                    let answer =
+                        matching::cluster::rule(self.census, rule, self.direction, self.packet);
+                    match self.act(&policy.name, index, rule.action, answer) {
                         Step::Next => {}
                         end => return end,
                     }
@@ -214,7 +263,8 @@ impl Walk<'_, '_> {
 
     /// [2] In order; Pass goes to the next one; one that is missing denies.
     fn decide_by_profiles(&mut self) -> (Verdict, Decider) {
-        for profile in &self.endpoint.profiles {
+        for profile in self.judge.profiles().to_vec() {
+            let profile = &profile;
             let step = match find_profile(self.census.world, profile) {
                 None => return (Verdict::Deny, Decider::MissingProfile(profile.clone())),
                 // One rule: allow all.

@@ -8,8 +8,8 @@
 //!
 //! It exists to test the decision tables, so it shares nothing with them but the resources and the
 //! parsed selector, which it evaluates by itself. It looks at every object for every packet, keeps
-//! nothing between two questions, and is never part of the product. It does not read files, does
-//! not know hosts, and says nothing about services, host endpoints or established connections.
+//! nothing between two questions, and is never part of the product. It does not read files, and
+//! says nothing about established connections.
 //!
 //! Numbers in comments (`[5]`) name clauses of this page:
 //!
@@ -40,6 +40,29 @@
 //! 14. Egress at the source, ingress at the destination; both must allow.
 //! 15. A tier takes part if one of its policies selects the endpoint in that direction. Its end
 //!     is its default action. Without such a tier, or after Pass out of the last, profiles decide.
+//! 16. A HostEndpoint owns its `expectedIPs`: without namespace and service account, with its own
+//!     labels, then those of its profiles, and with its ports. Its addresses are never unclaimed.
+//! 17. It is selected by GlobalNetworkPolicies without `namespaceSelector` and
+//!     `serviceAccountSelector`, and by nothing else.
+//! 18. Its stages: `Untracked` and `PreDnat` (only ingress) take the policies that say so; no end
+//!     of a tier denies, and what nobody decides is Next. `Forward` takes `applyOnForward` policies
+//!     of that kind; the end denies. `Local` takes those and the ordinary ones, then its profiles,
+//!     and is there even without a policy; the others are there if one selects the endpoint in that
+//!     direction. The near address of a stage is any, and judged by [13].
+//! 19. `services` matches addresses of the service's EndpointSlices, in a destination each with
+//!     the ports of its slice; a port without number is all of its protocol. An unclaimed address
+//!     that is in none of them is undetermined.
+//! 20. An interface has the host endpoint that names it, else one that expects its address, else
+//!     one for all. In: untracked, pre-DNAT, then forward or local; out: forward, or untracked and
+//!     local. What untracked or pre-DNAT policy allows, the later stages of that endpoint and
+//!     direction do not judge. Fail-safe ports pass the stages of packets to and from the host's
+//!     own addresses. A workload's packets to its own host are judged by its egress policy and
+//!     `defaultEndpointToHostAction`, those of the host to its workloads by nobody.
+//! 21. A ClusterNetworkPolicy selects and names pods as [6], in tier `kube-admin` or
+//!     `kube-baseline`, with its priority as order. It governs a direction if it has rules there.
+//!     Of a Deny or Pass, peers or protocols that cannot be read may be any. No name is known.
+//! 22. Staged policies count in [`World::pending`] alone: a Set is there instead of its twin, which
+//!     a Delete removes. It stands where the twin would.
 //!
 //! # Example
 //!
@@ -71,6 +94,8 @@
 
 mod census;
 mod expression;
+mod fate;
+mod hosts;
 mod judge;
 mod judgement;
 mod matching;
@@ -80,6 +105,8 @@ mod standing;
 mod world;
 
 pub use census::{Census, Endpoint, Set};
+pub use fate::{Fate, Host, Passage, Saying, Station, Way, judge_host};
+pub use hosts::{HostEndpoint, Interface, Stage, judge_stage};
 pub use judge::{judge, verdict};
 pub use judgement::{
     Decider, Direction, Judgement, PolicyKind, PolicyName, RuleName, Verdict, Verdicts,

@@ -1,5 +1,8 @@
 //! Whether a rule matches a packet: yes, no, or not to be known.
 
+pub mod cluster;
+mod service;
+
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -9,7 +12,7 @@ use ocicat_api::{Family, PortSpec};
 use ocicat_selector::Selector;
 
 use crate::Packet;
-use crate::census::{Census, Owner, namespace_labels, service_account_labels};
+use crate::census::{Census, Endpoint, Owner, namespace_labels, service_account_labels};
 use crate::expression::{Sense, satisfies};
 
 /// A truth value of three.
@@ -18,6 +21,13 @@ pub enum Answer {
     No,
     Undetermined,
     Yes,
+}
+
+/// One end of the packet.
+#[derive(Debug, Clone, Copy)]
+pub struct Side {
+    pub address: IpAddr,
+    pub port: u16,
 }
 
 /// Where the selectors of a rule look when they do not say.
@@ -59,6 +69,8 @@ pub fn rule(census: &Census<'_>, scope: Scope<'_>, rule: &Rule, packet: &Packet)
         Answer::from(rule.not_icmp.is_none_or(|icmp| !is_icmp(icmp, packet))),
         entity(census, scope, &rule.source, source, packet),
         entity(census, scope, &rule.destination, destination, packet),
+        service::source(census, rule.source.service.as_ref(), packet),
+        service::destination(census, rule.destination.service.as_ref(), packet),
         readable,
     ])
 }
@@ -90,20 +102,13 @@ pub fn kube_rule(
     all(&[peers, ports])
 }
 
-/// One end of the packet.
-#[derive(Debug, Clone, Copy)]
-struct Side {
-    address: IpAddr,
-    port: u16,
-}
-
 impl From<bool> for Answer {
     fn from(known: bool) -> Self {
         if known { Self::Yes } else { Self::No }
     }
 }
 
-fn all(parts: &[Answer]) -> Answer {
+pub fn all(parts: &[Answer]) -> Answer {
     if parts.contains(&Answer::No) {
         Answer::No
     } else if parts.contains(&Answer::Undetermined) {
@@ -113,7 +118,7 @@ fn all(parts: &[Answer]) -> Answer {
     }
 }
 
-fn any(parts: &[Answer]) -> Answer {
+pub fn any(parts: &[Answer]) -> Answer {
     if parts.contains(&Answer::Yes) {
         Answer::Yes
     } else if parts.contains(&Answer::Undetermined) {
@@ -281,14 +286,12 @@ fn negative(census: &Census<'_>, entity: &EntityRule, address: IpAddr) -> Answer
 
 /// [12] Whether a list of ports holds the packet's port on this side; [9] names are not known for
 /// unclaimed addresses.
-fn listed(census: &Census<'_>, ports: &[PortSpec], side: Side, packet: &Packet) -> Answer {
+pub fn listed(census: &Census<'_>, ports: &[PortSpec], side: Side, packet: &Packet) -> Answer {
     let each = ports.iter().map(|port| match port {
         PortSpec::Range { first, last } => Answer::from(*first <= side.port && side.port <= *last),
         PortSpec::Name(_) if census.is_unclaimed(side.address) => Answer::Undetermined,
-        PortSpec::Name(name) => Answer::from(census.endpoints_at(side.address).any(|endpoint| {
-            endpoint.ports.iter().any(|port| {
-                port.name == *name && port.protocol.0 == packet.protocol && port.port == side.port
-            })
+        PortSpec::Name(name) => Answer::from(census.ports_at(side.address).any(|port| {
+            port.name == *name && port.protocol.0 == packet.protocol && port.port == side.port
         })),
     });
     any(&each.collect::<Vec<_>>())
@@ -305,17 +308,11 @@ fn kube_peer(census: &Census<'_>, namespace: &str, peer: &KubePeer, far: IpAddr)
             pod_selector,
         } => {
             let known = census.endpoints_at(far).any(|endpoint| {
-                let right_namespace = match namespace_selector {
-                    None => endpoint.namespace == namespace,
-                    Some(selector) => {
-                        let labels = namespace_labels(census.world, &endpoint.namespace);
-                        satisfies(&labels, selector, Sense::Namespaced)
-                    }
-                };
-                let right_pod = |x| satisfies(&endpoint.labels, x, Sense::Plain);
-                endpoint.orchestrator == "k8s"
-                    && right_namespace
-                    && pod_selector.as_ref().is_none_or(right_pod)
+                let pod = pod_selector.as_ref();
+                match namespace_selector {
+                    None => endpoint.namespace == namespace && is_pod(endpoint, pod),
+                    Some(selector) => is_pod_of(census, endpoint, selector, pod),
+                }
             });
             match known {
                 true => Answer::Yes,
@@ -324,6 +321,23 @@ fn kube_peer(census: &Census<'_>, namespace: &str, peer: &KubePeer, far: IpAddr)
             }
         }
     }
+}
+
+/// [6] Whether an endpoint is a pod that satisfies the selectors, that of its namespace first.
+pub fn is_pod_of(
+    census: &Census<'_>,
+    endpoint: &Endpoint,
+    namespace: &Selector,
+    pod: Option<&Selector>,
+) -> bool {
+    let labels = namespace_labels(census.world, &endpoint.namespace);
+    satisfies(&labels, namespace, Sense::Namespaced) && is_pod(endpoint, pod)
+}
+
+/// [6]
+fn is_pod(endpoint: &Endpoint, selector: Option<&Selector>) -> bool {
+    endpoint.orchestrator == "k8s"
+        && selector.is_none_or(|x| satisfies(&endpoint.labels, x, Sense::Plain))
 }
 
 /// [6, 12] Ports of Kubernetes rules are destination ports.

@@ -4,11 +4,16 @@ use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
 use ocicat_api::Object;
-use ocicat_api::policy::{CalicoPolicy, NetworkPolicy, Subject, Types};
+use ocicat_api::policy::{
+    CalicoPolicy, ClusterNetworkPolicy, ClusterSubject, ClusterTier, NetworkPolicy, StagedAction,
+    Subject, Types,
+};
 use ocicat_api::rule::Action;
 
 use crate::census::{Census, Endpoint, namespace_labels, service_account_labels};
 use crate::expression::{Sense, satisfies};
+use crate::hosts::{HostEndpoint, Stage};
+use crate::matching;
 use crate::world::{World, namespace_of};
 use crate::{Direction, PolicyKind, PolicyName};
 
@@ -25,6 +30,14 @@ pub struct Policy<'w> {
 pub enum Content<'w> {
     Calico(&'w CalicoPolicy),
     Kubernetes(&'w NetworkPolicy),
+    Cluster(&'w ClusterNetworkPolicy),
+}
+
+/// Who judges.
+#[derive(Debug, Clone, Copy)]
+pub enum Judge<'a> {
+    Workload(&'a Endpoint),
+    Host(&'a HostEndpoint, Stage),
 }
 
 /// What happens at the end of a tier that took part. [15]
@@ -50,20 +63,20 @@ pub fn tiers(world: &World) -> Vec<TierSpec> {
     tiers
 }
 
-/// [7, 15] The policies of a tier that select the endpoint in this direction, in order.
+/// [7, 15] The policies of a tier that select who judges in this direction, in order.
 pub fn selecting<'w>(
     census: &Census<'w>,
     tier: &str,
-    endpoint: &Endpoint,
+    judge: Judge<'_>,
     direction: Direction,
 ) -> Vec<Policy<'w>> {
     let mut found = policies(census.world);
-    found.retain(|policy| policy.name.tier == tier && selects(census, policy, endpoint, direction));
+    found.retain(|policy| policy.name.tier == tier && selects(census, policy, judge, direction));
     found.sort_by(|a, b| {
         by_order(a.order, b.order)
             .then_with(|| a.name.name.cmp(&b.name.name))
             .then_with(|| a.name.namespace.cmp(&b.name.namespace))
-            .then_with(|| a.name.kind.cmp(&b.name.kind))
+            .then_with(|| rank(a.name.kind).cmp(&rank(b.name.kind)))
     });
     found
 }
@@ -74,29 +87,70 @@ impl Policy<'_> {
         match self.content {
             Content::Calico(policy) => policy.subject == Subject::Unreadable,
             Content::Kubernetes(policy) => policy.pod_selector.is_none(),
+            Content::Cluster(_) => false,
         }
     }
 }
 
-fn policies(world: &World) -> Vec<Policy<'_>> {
-    world.objects.values().filter_map(policy).collect()
+impl Judge<'_> {
+    /// The profiles that are asked at the end: none but at stage `Local` of a host endpoint. [18]
+    pub fn profiles(&self) -> &[String] {
+        match self {
+            Self::Workload(endpoint) => &endpoint.profiles,
+            Self::Host(host, Stage::Local) => &host.profiles,
+            Self::Host(..) => &[],
+        }
+    }
 }
 
-fn policy(object: &Object) -> Option<Policy<'_>> {
-    let calico = |policy, kind| (Content::Calico(policy), kind);
+/// [7] A staged policy stands where its twin would. [22]
+fn rank(kind: PolicyKind) -> usize {
+    match kind {
+        PolicyKind::GlobalNetworkPolicy | PolicyKind::StagedGlobalNetworkPolicy => 0,
+        PolicyKind::CalicoNetworkPolicy | PolicyKind::StagedNetworkPolicy => 1,
+        PolicyKind::NetworkPolicy | PolicyKind::StagedKubernetesNetworkPolicy => 2,
+        PolicyKind::ClusterNetworkPolicy => 3,
+        PolicyKind::Profile => 4,
+    }
+}
+
+fn policies(world: &World) -> Vec<Policy<'_>> {
+    let all = world.objects.values();
+    all.filter_map(|object| policy(world, object)).collect()
+}
+
+fn policy<'w>(world: &World, object: &'w Object) -> Option<Policy<'w>> {
     let (content, kind) = match object {
-        Object::GlobalNetworkPolicy(policy) => calico(policy, PolicyKind::GlobalNetworkPolicy),
-        Object::CalicoNetworkPolicy(policy) => calico(policy, PolicyKind::CalicoNetworkPolicy),
+        Object::GlobalNetworkPolicy(policy) => {
+            (Content::Calico(policy), PolicyKind::GlobalNetworkPolicy)
+        }
+        Object::CalicoNetworkPolicy(policy) => {
+            (Content::Calico(policy), PolicyKind::CalicoNetworkPolicy)
+        }
         Object::NetworkPolicy(policy) => (Content::Kubernetes(policy), PolicyKind::NetworkPolicy),
+        Object::ClusterNetworkPolicy(policy) => {
+            (Content::Cluster(policy), PolicyKind::ClusterNetworkPolicy)
+        }
+        other if world.is_pending() => staged(other)?,
         _ => return None,
     };
     let (tier, order) = match content {
         Content::Calico(policy) => (policy.tier.to_string(), policy.order),
         // Kubernetes NetworkPolicy stands in tier `default` with order 1,000.
         Content::Kubernetes(_) => ("default".to_owned(), Some(1_000.0)),
+        // [17]
+        Content::Cluster(policy) => {
+            let tier = match policy.tier {
+                ClusterTier::Admin => "kube-admin",
+                ClusterTier::Baseline => "kube-baseline",
+            };
+            (tier.to_owned(), Some(f64::from(policy.priority)))
+        }
     };
     let namespace = match kind {
-        PolicyKind::GlobalNetworkPolicy => None,
+        PolicyKind::GlobalNetworkPolicy
+        | PolicyKind::StagedGlobalNetworkPolicy
+        | PolicyKind::ClusterNetworkPolicy => None,
         _ => Some(namespace_of(object.metadata())),
     };
     let name = PolicyName {
@@ -112,7 +166,42 @@ fn policy(object: &Object) -> Option<Policy<'_>> {
     })
 }
 
+/// [22]
+fn staged(object: &Object) -> Option<(Content<'_>, PolicyKind)> {
+    let (action, content, kind) = match object {
+        Object::StagedGlobalNetworkPolicy(x) => (
+            x.action,
+            Content::Calico(&x.policy),
+            PolicyKind::StagedGlobalNetworkPolicy,
+        ),
+        Object::StagedNetworkPolicy(x) => (
+            x.action,
+            Content::Calico(&x.policy),
+            PolicyKind::StagedNetworkPolicy,
+        ),
+        Object::StagedKubernetesNetworkPolicy(x) => (
+            x.action,
+            Content::Kubernetes(&x.policy),
+            PolicyKind::StagedKubernetesNetworkPolicy,
+        ),
+        _ => return None,
+    };
+    (action == StagedAction::Set).then_some((content, kind))
+}
+
 fn selects(
+    census: &Census<'_>,
+    policy: &Policy<'_>,
+    judge: Judge<'_>,
+    direction: Direction,
+) -> bool {
+    match judge {
+        Judge::Workload(endpoint) => selects_workload(census, policy, endpoint, direction),
+        Judge::Host(host, stage) => selects_host(policy, host, stage, direction),
+    }
+}
+
+fn selects_workload(
     census: &Census<'_>,
     policy: &Policy<'_>,
     endpoint: &Endpoint,
@@ -120,34 +209,84 @@ fn selects(
 ) -> bool {
     let namespace = policy.name.namespace.as_deref();
     let right_namespace = namespace.is_none_or(|namespace| namespace == endpoint.namespace);
-    let right_type = |types: Types| match direction {
-        Direction::Ingress => types.ingress,
-        Direction::Egress => types.egress,
-    };
     let right_subject = match policy.content {
         // [8]
         Content::Calico(policy) if policy.is_host_only() => false,
         Content::Calico(policy) => {
-            right_type(policy.types) && is_subject(census, &policy.subject, namespace, endpoint)
+            governs(policy.types, direction)
+                && is_subject(census, &policy.subject, namespace, endpoint)
         }
         // [8] The whole namespace, whatever its orchestrator.
         Content::Kubernetes(NetworkPolicy {
             pod_selector: None,
             types,
             ..
-        }) => right_type(*types),
+        }) => governs(*types, direction),
         // [6]
         Content::Kubernetes(NetworkPolicy {
             pod_selector: Some(selector),
             types,
             ..
         }) => {
-            right_type(*types)
+            governs(*types, direction)
                 && endpoint.orchestrator == "k8s"
                 && satisfies(&endpoint.labels, selector, Sense::Plain)
         }
+        Content::Cluster(policy) => {
+            let rules = match direction {
+                Direction::Ingress => &policy.ingress,
+                Direction::Egress => &policy.egress,
+            };
+            !rules.is_empty() && is_cluster_subject(census, &policy.subject, endpoint)
+        }
     };
     right_namespace && right_subject
+}
+
+fn governs(types: Types, direction: Direction) -> bool {
+    match direction {
+        Direction::Ingress => types.ingress,
+        Direction::Egress => types.egress,
+    }
+}
+
+/// [17] Only global policies, and only those that ask for nothing that a host endpoint has not.
+fn selects_host(
+    policy: &Policy<'_>,
+    host: &HostEndpoint,
+    stage: Stage,
+    direction: Direction,
+) -> bool {
+    let Content::Calico(calico) = policy.content else {
+        return false;
+    };
+    let Subject::Selectors {
+        selector,
+        namespace_selector: None,
+        service_account_selector: None,
+    } = &calico.subject
+    else {
+        return false;
+    };
+    let is_ingress_only = stage == Stage::PreDnat;
+    policy.name.namespace.is_none()
+        && stage.takes(calico.stage)
+        && governs(calico.types, direction)
+        && (direction == Direction::Ingress || !is_ingress_only)
+        && satisfies(&host.labels, selector, Sense::Plain)
+}
+
+/// [21] Pods, by their namespace, or by it and their own labels.
+fn is_cluster_subject(census: &Census<'_>, subject: &ClusterSubject, endpoint: &Endpoint) -> bool {
+    let (of_namespace, of_pod) = match subject {
+        ClusterSubject::Namespaces(selector) => (selector, None),
+        ClusterSubject::Pods {
+            namespace_selector,
+            pod_selector,
+        } => (namespace_selector, Some(pod_selector)),
+        ClusterSubject::Unreadable => return false,
+    };
+    matching::is_pod_of(census, endpoint, of_namespace, of_pod)
 }
 
 /// [13] Judged by the endpoint's own labels, those of its namespace and of its service account.

@@ -1,7 +1,8 @@
 //! What judges an endpoint, before any packet is looked at.
 
 use crate::census::{Census, Endpoint, find_profile};
-use crate::order::{self, Default};
+use crate::hosts::{HostEndpoint, Stage};
+use crate::order::{self, Default, Judge};
 use crate::{Direction, PolicyName, Verdict};
 
 /// The tiers and profiles that judge an endpoint in one direction, in order.
@@ -32,15 +33,34 @@ impl Census<'_> {
     /// What judges the endpoint in this direction.
     #[must_use]
     pub fn standing(&self, endpoint: &Endpoint, direction: Direction) -> Standing {
+        self.standing_of(Judge::Workload(endpoint), direction)
+    }
+
+    /// What judges at a stage of a host endpoint; `None` if nothing does. [18]
+    #[must_use]
+    pub fn stage_standing(
+        &self,
+        host: &HostEndpoint,
+        stage: Stage,
+        direction: Direction,
+    ) -> Option<Standing> {
+        let mut standing = self.standing_of(Judge::Host(host, stage), direction);
+        if stage.is_open() {
+            standing.tiers.iter_mut().for_each(|tier| tier.end = None);
+        }
+        (stage == Stage::Local || !standing.tiers.is_empty()).then_some(standing)
+    }
+
+    fn standing_of(&self, judge: Judge<'_>, direction: Direction) -> Standing {
         let tiers = order::tiers(self.world).into_iter().map(|tier| {
-            let policies = order::selecting(self, &tier.name, endpoint, direction);
+            let policies = order::selecting(self, &tier.name, judge, direction);
             TierStanding {
                 name: tier.name,
                 end: (tier.default == Default::Deny).then_some(Verdict::Deny),
                 policies: policies.into_iter().map(|policy| policy.name).collect(),
             }
         });
-        let profiles = endpoint.profiles.iter().map(|name| ProfileStanding {
+        let profiles = judge.profiles().iter().map(|name| ProfileStanding {
             name: name.clone(),
             exists: find_profile(self.world, name).is_some(),
         });

@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 
 use ocicat_api::core::{Namespace, Pod, ServiceAccount};
-use ocicat_api::policy::{Profile, Tier};
+use ocicat_api::policy::{Profile, StagedAction, Tier};
 use ocicat_api::{Kind, Metadata, Object, ObjectKey};
 
 /// A set of objects, one for each key.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct World {
     pub objects: BTreeMap<ObjectKey, Object>,
+    /// Staged policies count as if they were enforced. [22]
+    pending: bool,
 }
 
 impl World {
@@ -21,7 +23,35 @@ impl World {
                 .into_iter()
                 .map(|object| (object.key(), object))
                 .collect(),
+            pending: false,
         }
+    }
+
+    /// The world as it would be if what is staged were enforced. [22]
+    #[must_use]
+    pub fn pending(&self) -> Self {
+        let mut pending = self.clone();
+        pending.pending = true;
+        for object in self.objects.values() {
+            let (action, twin) = match object {
+                Object::StagedNetworkPolicy(x) => (x.action, Kind::CalicoNetworkPolicy),
+                Object::StagedGlobalNetworkPolicy(x) => (x.action, Kind::GlobalNetworkPolicy),
+                Object::StagedKubernetesNetworkPolicy(x) => (x.action, Kind::NetworkPolicy),
+                _ => continue,
+            };
+            if matches!(action, StagedAction::Set | StagedAction::Delete) {
+                let staged = object.key();
+                pending.delete(&ObjectKey {
+                    kind: twin,
+                    ..staged
+                });
+            }
+        }
+        pending
+    }
+
+    pub(crate) fn is_pending(&self) -> bool {
+        self.pending
     }
 
     /// Adds an object, or replaces that of its key.

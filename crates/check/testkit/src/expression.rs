@@ -53,6 +53,11 @@ pub fn of_kube_namespaces(random: &mut Random) -> Selector {
     label_selector(random, &OUTER_LABELS)
 }
 
+/// What a Kubernetes label selector can say, over labels of nodes.
+pub fn of_nodes(random: &mut Random) -> Selector {
+    label_selector(random, &OUTER_LABELS)
+}
+
 type Word = (&'static str, &'static str);
 
 /// A label that endpoints get from elsewhere, with a value it may have.

@@ -2,10 +2,11 @@
 
 use std::fmt;
 
-use ocicat_api::policy::CalicoPolicy;
+use ocicat_api::core::{EndpointSlice, HostEndpoint};
+use ocicat_api::policy::{CalicoPolicy, NetworkPolicy};
 use ocicat_api::rule::Action;
 use ocicat_api::{Object, ObjectKey};
-use ocicat_oracle::World;
+use ocicat_oracle::{Direction, World};
 
 use crate::populate::{self, ANY};
 use crate::words::{ACCOUNTS, LABELS, NAMESPACES, TIERS, order, pool_address, random_net};
@@ -61,7 +62,8 @@ pub fn random_change(random: &mut Random, world: &World) -> Change {
     match random.below(100) {
         0..12 => Change::Put(random.pick(&ANY).make(random)),
         12..22 => random_delete(random, world),
-        22..30 => Change::Put(random_frame(random)),
+        22..28 => Change::Put(random_frame(random)),
+        28..33 => Change::Put(random_twin(random, world)),
         _ if world.objects.is_empty() => Change::Put(random.pick(&ANY).make(random)),
         _ => Change::Put(edited(random, world)),
     }
@@ -73,6 +75,20 @@ fn random_delete(random: &mut Random, world: &World) -> Change {
         return Change::Delete(random.pick(&ANY).make(random).key());
     }
     Change::Delete(random.pick(&keys).clone())
+}
+
+/// Something staged for a policy of the world, if there is one.
+fn random_twin(random: &mut Random, world: &World) -> Object {
+    let objects: Vec<&Object> = world.objects.values().collect();
+    let mut tries = objects.len();
+    while tries > 0 {
+        let twin = random.pick(&objects);
+        if let Some(staged) = populate::staged_twin(random, twin) {
+            return staged;
+        }
+        tries -= 1;
+    }
+    random.pick(&ANY).make(random)
 }
 
 /// A namespace or a service account, whether it is there or not.
@@ -112,26 +128,43 @@ fn edited(random: &mut Random, world: &World) -> Object {
         Object::CalicoNetworkPolicy(policy) | Object::GlobalNetworkPolicy(policy) => {
             edit_policy(random, policy);
         }
-        Object::NetworkPolicy(policy) => {
-            let (space, name) = (
-                policy.metadata.namespace.clone(),
-                policy.metadata.name.clone(),
-            );
-            let fresh = policy::kube(random, space.as_deref().unwrap_or("default"), &name);
-            match random.below(3) {
-                0 => policy.ingress = fresh.ingress,
-                1 => policy.egress = fresh.egress,
-                _ => policy.pod_selector = fresh.pod_selector,
+        Object::NetworkPolicy(policy) => edit_kube(random, policy),
+        Object::StagedNetworkPolicy(staged) | Object::StagedGlobalNetworkPolicy(staged) => {
+            match random.chance(30) {
+                true => staged.action = populate::staged_action(random),
+                false => edit_policy(random, &mut staged.policy),
             }
         }
+        Object::StagedKubernetesNetworkPolicy(staged) => match random.chance(30) {
+            true => staged.action = populate::staged_action(random),
+            false => edit_kube(random, &mut staged.policy),
+        },
+        Object::ClusterNetworkPolicy(policy) => {
+            let fresh = policy::cluster(random, &policy.metadata.name.clone());
+            match random.below(5) {
+                0 => policy.ingress = fresh.ingress,
+                1 => policy.egress = fresh.egress,
+                2 => policy.subject = fresh.subject,
+                3 => policy.tier = fresh.tier,
+                _ => policy.priority = fresh.priority,
+            }
+        }
+        Object::HostEndpoint(host) => edit_host(random, host),
+        Object::EndpointSlice(slice) => edit_slice(random, slice),
         Object::Profile(profile) => match random.chance(50) {
-            true => profile.ingress.insert(0, policy::rule(random)),
+            true => {
+                let rule = policy::rule(random, Direction::Ingress);
+                profile.ingress.insert(0, rule);
+            }
             false => drop(profile.egress.pop()),
         },
         Object::Namespace(_) => {
             return populate::namespace(random, &object.metadata().name.clone());
         }
-        Object::ServiceAccount(_) | Object::IpPool(_) | Object::Node(_) => {
+        Object::Node(node) if random.chance(50) => {
+            node.metadata.labels = policy::outer_labels(random);
+        }
+        Object::ServiceAccount(_) | Object::IpPool(_) | Object::Node(_) | Object::Service(_) => {
             // Their likes come and go as whole objects.
             return random.pick(&ANY).make(random);
         }
@@ -154,25 +187,67 @@ fn edit_pod(random: &mut Random, pod: &mut ocicat_api::core::Pod) {
     }
 }
 
+fn edit_kube(random: &mut Random, policy: &mut NetworkPolicy) {
+    let space = policy.metadata.namespace.clone();
+    let name = policy.metadata.name.clone();
+    let fresh = policy::kube(random, space.as_deref().unwrap_or("default"), &name);
+    match random.below(3) {
+        0 => policy.ingress = fresh.ingress,
+        1 => policy.egress = fresh.egress,
+        _ => policy.pod_selector = fresh.pod_selector,
+    }
+}
+
+fn edit_host(random: &mut Random, host: &mut HostEndpoint) {
+    let fresh = populate::host::endpoint(random, &host.metadata.name);
+    match random.below(6) {
+        0 => relabel(random, &mut host.metadata),
+        1 => {
+            host.expected_ips = fresh.expected_ips;
+            host.interface = fresh.interface;
+        }
+        2 => host.ports = fresh.ports,
+        3 => host.node = fresh.node,
+        4 => host.profiles.push("open".into()),
+        _ => drop(host.profiles.pop()),
+    }
+}
+
+fn edit_slice(random: &mut Random, slice: &mut EndpointSlice) {
+    let space = slice.metadata.namespace.as_deref().unwrap_or("default");
+    let fresh = populate::service::slice(random, space, &slice.metadata.name);
+    match random.below(5) {
+        // Slices of one family hold addresses of it.
+        0 => slice.addresses = fresh.addresses,
+        1 => drop(slice.addresses.pop()),
+        2 => slice.ports = fresh.ports,
+        3 => drop(slice.ports.pop()),
+        _ => *slice = fresh,
+    }
+}
+
 fn edit_policy(random: &mut Random, policy: &mut CalicoPolicy) {
     let space = policy.metadata.namespace.clone();
     let fresh = policy::calico(random, space.as_deref(), &policy.metadata.name.clone());
-    match random.below(8) {
+    match random.below(9) {
+        8 => policy.stage = fresh.stage,
         0 => policy.order = fresh.order,
         1 => policy.subject = fresh.subject,
         2 => policy.types = fresh.types,
         3 => policy.tier = random.pick(&TIERS).into(),
         4 => {
             let place = random.between(0, policy.ingress.len());
-            policy.ingress.insert(place, policy::rule(random));
+            let rule = policy::rule(random, Direction::Ingress);
+            policy.ingress.insert(place, rule);
         }
         5 => {
             let place = random.between(0, policy.egress.len());
-            policy.egress.insert(place, policy::rule(random));
+            let rule = policy::rule(random, Direction::Egress);
+            policy.egress.insert(place, rule);
         }
         6 if !policy.ingress.is_empty() => {
             let place = random.below(policy.ingress.len());
-            policy.ingress[place] = policy::rule(random);
+            policy.ingress[place] = policy::rule(random, Direction::Ingress);
         }
         _ if !policy.egress.is_empty() => {
             let place = random.below(policy.egress.len());
@@ -180,6 +255,7 @@ fn edit_policy(random: &mut Random, policy: &mut CalicoPolicy) {
         }
         _ => policy.ingress = fresh.ingress,
     }
+    policy::keep_shape(policy);
 }
 
 /// One label gets another value, or goes.
@@ -208,7 +284,7 @@ mod tests {
             changed += usize::from(world != before);
         }
         assert!(changed > 400, "{changed} of 600 changed something");
-        assert_eq!(kinds.len(), 13, "{kinds:?}");
+        assert_eq!(kinds.len(), 20, "{kinds:?}");
         assert!(
             (15..150).contains(&world.objects.len()),
             "{}",

@@ -1,6 +1,9 @@
 //! The smallest world that still shows a failure.
 
-use ocicat_api::policy::Subject;
+mod cluster;
+
+use ocicat_api::core::HostInterface;
+use ocicat_api::policy::{CalicoPolicy, KubeRule, NetworkPolicy, PolicyStage, Staged, Subject};
 use ocicat_api::rule::{EntityRule, Rule};
 use ocicat_api::{Metadata, Object};
 use ocicat_oracle::World;
@@ -65,7 +68,11 @@ fn simpler(object: &Object) -> Vec<Object> {
             all.extend(absent(wep, |x| &mut x.service_account, wrap));
             all
         }
-        Object::Node(node) => shorter(node, |x| &mut x.addresses, Object::Node),
+        Object::Node(node) => {
+            let mut all = metadata(node, |x| &mut x.metadata, Object::Node);
+            all.extend(shorter(node, |x| &mut x.addresses, Object::Node));
+            all
+        }
         Object::NetworkSet(set) => {
             let mut all = metadata(set, |x| &mut x.metadata, Object::NetworkSet);
             all.extend(shorter(set, |x| &mut x.nets, Object::NetworkSet));
@@ -77,9 +84,32 @@ fn simpler(object: &Object) -> Vec<Object> {
             all
         }
         Object::Tier(tier) => absent(tier, |x| &mut x.order, Object::Tier),
-        Object::CalicoNetworkPolicy(policy) => calico(policy, Object::CalicoNetworkPolicy),
-        Object::GlobalNetworkPolicy(policy) => calico(policy, Object::GlobalNetworkPolicy),
-        Object::NetworkPolicy(policy) => kube(policy),
+        Object::CalicoNetworkPolicy(policy) => wrapped(calico(policy), Object::CalicoNetworkPolicy),
+        Object::GlobalNetworkPolicy(policy) => wrapped(calico(policy), Object::GlobalNetworkPolicy),
+        Object::NetworkPolicy(policy) => wrapped(kube(policy), Object::NetworkPolicy),
+        Object::StagedNetworkPolicy(x) => staged(x, calico, Object::StagedNetworkPolicy),
+        Object::StagedGlobalNetworkPolicy(x) => staged(x, calico, Object::StagedGlobalNetworkPolicy),
+        Object::StagedKubernetesNetworkPolicy(x) => {
+            staged(x, kube, Object::StagedKubernetesNetworkPolicy)
+        }
+        Object::ClusterNetworkPolicy(x) => wrapped(cluster::simpler(x), Object::ClusterNetworkPolicy),
+        Object::HostEndpoint(host) => {
+            let wrap = Object::HostEndpoint;
+            let mut all = metadata(host, |x| &mut x.metadata, wrap);
+            // Nothing else chooses the interface of one without a name for it.
+            if host.interface != HostInterface::ByAddress || host.expected_ips.len() > 1 {
+                all.extend(shorter(host, |x| &mut x.expected_ips, wrap));
+            }
+            all.extend(shorter(host, |x| &mut x.ports, wrap));
+            all.extend(shorter(host, |x| &mut x.profiles, wrap));
+            all
+        }
+        Object::EndpointSlice(slice) => {
+            let mut all = shorter(slice, |x| &mut x.addresses, Object::EndpointSlice);
+            all.extend(shorter(slice, |x| &mut x.ports, Object::EndpointSlice));
+            all
+        }
+        Object::Service(service) => shorter(service, |x| &mut x.ports, Object::Service),
         Object::Profile(profile) => {
             let mut all = rules(profile, |x| &mut x.ingress, Object::Profile);
             all.extend(rules(profile, |x| &mut x.egress, Object::Profile));
@@ -94,20 +124,36 @@ fn simpler(object: &Object) -> Vec<Object> {
     }
 }
 
-fn calico(
-    policy: &ocicat_api::policy::CalicoPolicy,
-    wrap: fn(ocicat_api::policy::CalicoPolicy) -> Object,
+fn wrapped<T>(list: Vec<T>, wrap: fn(T) -> Object) -> Vec<Object> {
+    list.into_iter().map(wrap).collect()
+}
+
+fn staged<P: Clone>(
+    staged: &Staged<P>,
+    simpler: fn(&P) -> Vec<P>,
+    wrap: fn(Staged<P>) -> Object,
 ) -> Vec<Object> {
-    let mut all = rules(policy, |x| &mut x.ingress, wrap);
-    all.extend(rules(policy, |x| &mut x.egress, wrap));
-    all.extend(absent(policy, |x| &mut x.order, wrap));
-    let mut edit = |edit: &dyn Fn(&mut ocicat_api::policy::CalicoPolicy)| {
+    let with = |policy| {
+        wrap(Staged {
+            action: staged.action,
+            policy,
+        })
+    };
+    simpler(&staged.policy).into_iter().map(with).collect()
+}
+
+fn calico(policy: &CalicoPolicy) -> Vec<CalicoPolicy> {
+    let mut all = rules(policy, |x| &mut x.ingress, |x| x);
+    all.extend(rules(policy, |x| &mut x.egress, |x| x));
+    all.extend(absent(policy, |x| &mut x.order, |x| x));
+    let mut edit = |edit: &dyn Fn(&mut CalicoPolicy)| {
         let mut smaller = policy.clone();
         edit(&mut smaller);
         if smaller != *policy {
-            all.push(wrap(smaller));
+            all.push(smaller);
         }
     };
+    edit(&|x| x.stage = PolicyStage::Normal);
     if policy.types.ingress && policy.types.egress {
         edit(&|x| x.types.ingress = false);
         edit(&|x| x.types.egress = false);
@@ -142,10 +188,9 @@ fn calico(
     all
 }
 
-fn kube(policy: &ocicat_api::policy::NetworkPolicy) -> Vec<Object> {
-    let wrap = Object::NetworkPolicy;
-    let mut all = shorter(policy, |x| &mut x.ingress, wrap);
-    all.extend(shorter(policy, |x| &mut x.egress, wrap));
+fn kube(policy: &NetworkPolicy) -> Vec<NetworkPolicy> {
+    let mut all = shorter(policy, |x| &mut x.ingress, |x| x);
+    all.extend(shorter(policy, |x| &mut x.egress, |x| x));
     for direction in 0..2 {
         let list = if direction == 0 {
             &policy.ingress
@@ -153,7 +198,7 @@ fn kube(policy: &ocicat_api::policy::NetworkPolicy) -> Vec<Object> {
             &policy.egress
         };
         for (index, rule) in list.iter().enumerate() {
-            let mut edit = |edit: &dyn Fn(&mut ocicat_api::policy::KubeRule)| {
+            let mut edit = |edit: &dyn Fn(&mut KubeRule)| {
                 let mut smaller = policy.clone();
                 let list = if direction == 0 {
                     &mut smaller.ingress
@@ -162,7 +207,7 @@ fn kube(policy: &ocicat_api::policy::NetworkPolicy) -> Vec<Object> {
                 };
                 edit(&mut list[index]);
                 if smaller != *policy {
-                    all.push(wrap(smaller));
+                    all.push(smaller);
                 }
             };
             edit(&|x| x.peers = None);
@@ -176,20 +221,20 @@ fn kube(policy: &ocicat_api::policy::NetworkPolicy) -> Vec<Object> {
         }
     }
     for part in policy.pod_selector.iter().flat_map(smaller_selectors) {
-        all.push(wrap(ocicat_api::policy::NetworkPolicy {
+        all.push(NetworkPolicy {
             pod_selector: Some(part),
             ..policy.clone()
-        }));
+        });
     }
     all
 }
 
 /// With one rule less, or one rule that asks for less.
-fn rules<T: Clone>(
+fn rules<T: Clone, W>(
     owner: &T,
     list: impl Fn(&mut T) -> &mut Vec<Rule>,
-    wrap: fn(T) -> Object,
-) -> Vec<Object> {
+    wrap: fn(T) -> W,
+) -> Vec<W> {
     let mut all = shorter(owner, &list, wrap);
     let mut copy = owner.clone();
     for (index, rule) in list(&mut copy).clone().into_iter().enumerate() {
@@ -215,7 +260,12 @@ fn simpler_rules(rule: &Rule) -> Vec<Rule> {
     edit(&|x| x.not_protocol = None);
     edit(&|x| x.icmp = None);
     edit(&|x| x.not_icmp = None);
-    edit(&|x| x.unreadable.clear());
+    edit(&|x| {
+        x.http = None;
+        x.source.domains.clear();
+        x.destination.domains.clear();
+        x.unreadable.clear();
+    });
     let has_ports = |entity: &EntityRule| !entity.ports.is_empty() || !entity.not_ports.is_empty();
     if !has_ports(&rule.source) && !has_ports(&rule.destination) {
         // Ports need their protocol.
@@ -239,7 +289,14 @@ fn simpler_entities(entity: &EntityRule) -> Vec<EntityRule> {
             all.push(simpler);
         }
     };
-    edit(&|x| *x = EntityRule::default());
+    // Names keep a rule from being read: they go with that.
+    edit(&|x| {
+        *x = EntityRule {
+            domains: std::mem::take(&mut x.domains),
+            ..EntityRule::default()
+        }
+    });
+    edit(&|x| x.service = None);
     edit(&|x| x.selector = None);
     edit(&|x| x.not_selector = None);
     edit(&|x| x.namespace_selector = None);
@@ -305,11 +362,11 @@ fn metadata_labels(metadata: &Metadata) -> Vec<std::sync::Arc<str>> {
         .collect()
 }
 
-fn shorter<T: Clone, I>(
+fn shorter<T: Clone, I, W>(
     owner: &T,
     list: impl Fn(&mut T) -> &mut Vec<I>,
-    wrap: fn(T) -> Object,
-) -> Vec<Object> {
+    wrap: fn(T) -> W,
+) -> Vec<W> {
     let length = list(&mut owner.clone()).len();
     let without = |place| {
         let mut smaller = owner.clone();
@@ -319,11 +376,11 @@ fn shorter<T: Clone, I>(
     (0..length).map(without).collect()
 }
 
-fn absent<T: Clone, V>(
+fn absent<T: Clone, V, W>(
     owner: &T,
     field: impl Fn(&mut T) -> &mut Option<V>,
-    wrap: fn(T) -> Object,
-) -> Vec<Object> {
+    wrap: fn(T) -> W,
+) -> Vec<W> {
     let mut smaller = owner.clone();
     if field(&mut smaller).take().is_none() {
         return Vec::new();

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
-use ocicat_api::policy::KubePeer;
+use ocicat_api::policy::{ClusterPeer, ClusterProtocol, KubePeer, NetworkPolicy};
 use ocicat_api::rule::{EntityRule, Rule};
 use ocicat_api::{Object, PortSpec};
 use ocicat_oracle::{Census, Packet, World};
@@ -14,7 +14,7 @@ use crate::Random;
 /// The addresses and ports at which the answers of a world may change.
 #[derive(Debug, Clone, Default)]
 pub struct Targets {
-    /// Addresses of endpoints.
+    /// Addresses of endpoints, those of hosts included.
     near: Vec<IpAddr>,
     /// Those, of nodes, of free pool addresses, edges of all prefixes, and some of the world.
     far: Vec<IpAddr>,
@@ -31,11 +31,9 @@ impl Targets {
             collect(object, &mut nets, &mut ports, &mut far);
         }
         let census = Census::new(world);
-        let near: BTreeSet<IpAddr> = census
-            .endpoints
-            .iter()
-            .flat_map(|e| e.addresses.iter().copied())
-            .collect();
+        let of_workloads = census.endpoints.iter().flat_map(|e| &e.addresses);
+        let of_hosts = census.hosts.iter().flat_map(|host| &host.addresses);
+        let near: BTreeSet<IpAddr> = of_workloads.chain(of_hosts).copied().collect();
         far.extend(&near);
         far.extend(nets.iter().flat_map(edges));
         let strangers = [
@@ -197,23 +195,50 @@ fn collect(
             rules(&profile.ingress, nets, ports);
             rules(&profile.egress, nets, ports);
         }
-        Object::NetworkPolicy(policy) => {
+        Object::StagedNetworkPolicy(staged) | Object::StagedGlobalNetworkPolicy(staged) => {
+            rules(&staged.policy.ingress, nets, ports);
+            rules(&staged.policy.egress, nets, ports);
+        }
+        Object::NetworkPolicy(policy) => collect_kube(policy, nets, ports),
+        Object::StagedKubernetesNetworkPolicy(staged) => collect_kube(&staged.policy, nets, ports),
+        Object::ClusterNetworkPolicy(policy) => {
             for rule in policy.ingress.iter().chain(&policy.egress) {
-                for peer in rule.peers.iter().flatten() {
-                    if let KubePeer::IpBlock { cidr, except } = peer {
-                        nets.insert(*cidr);
-                        nets.extend(except);
+                for peer in &rule.peers {
+                    if let ClusterPeer::Networks(list) = peer {
+                        nets.extend(list);
                     }
                 }
-                let asked = rule
-                    .ports
-                    .iter()
-                    .flatten()
-                    .filter_map(|port| port.port.as_ref());
-                asked.for_each(|port| collect_port(port, ports));
+                for wanted in rule.protocols.iter().flatten() {
+                    if let ClusterProtocol::Ports(_, Some(port)) = wanted {
+                        collect_port(port, ports);
+                    }
+                }
             }
         }
+        Object::HostEndpoint(host) => {
+            far.extend(&host.expected_ips);
+            ports.extend(host.ports.iter().map(|port| port.port));
+        }
+        Object::EndpointSlice(slice) => {
+            far.extend(&slice.addresses);
+            ports.extend(slice.ports.iter().filter_map(|port| port.port));
+        }
+        Object::Service(service) => far.extend(&service.addresses),
         _ => {}
+    }
+}
+
+fn collect_kube(policy: &NetworkPolicy, nets: &mut BTreeSet<IpNet>, ports: &mut BTreeSet<u16>) {
+    for rule in policy.ingress.iter().chain(&policy.egress) {
+        for peer in rule.peers.iter().flatten() {
+            if let KubePeer::IpBlock { cidr, except } = peer {
+                nets.insert(*cidr);
+                nets.extend(except);
+            }
+        }
+        let asked = rule.ports.iter().flatten();
+        let asked = asked.filter_map(|port| port.port.as_ref());
+        asked.for_each(|port| collect_port(port, ports));
     }
 }
 

@@ -1,19 +1,26 @@
 //! Random policies and profiles.
 
+mod cluster;
+
 use std::collections::BTreeMap;
 
 use ocicat_api::policy::{
     CalicoPolicy, KubePeer, KubePort, KubeRule, NetworkPolicy, PolicyStage, Profile, Subject, Types,
 };
-use ocicat_api::rule::{Action, EntityRule, Icmp, Rule, ServiceAccountMatch};
+use ocicat_api::rule::{
+    Action, EntityRule, HttpMatch, HttpPath, Icmp, Rule, ServiceAccountMatch, ServiceMatch,
+};
 use ocicat_api::{Family, PortSpec, Problem, Protocol};
+use ocicat_oracle::Direction;
 use ocicat_selector::Selector;
 
 use crate::words::{
-    ACCOUNTS, OUTER_LABELS, TIERS, labels, metadata, net_of, order, port_protocol, port_spec,
-    rule_protocol,
+    ACCOUNTS, NAMESPACES, OUTER_LABELS, SERVICES, TIERS, labels, metadata, narrow_net, net_of,
+    order, port_protocol, port_spec, rule_protocol,
 };
 use crate::{Random, expression};
+
+pub use cluster::cluster;
 
 /// A NetworkPolicy of the namespace, or a GlobalNetworkPolicy without one.
 pub fn calico(random: &mut Random, namespace: Option<&str>, name: &str) -> CalicoPolicy {
@@ -22,20 +29,66 @@ pub fn calico(random: &mut Random, namespace: Option<&str>, name: &str) -> Calic
     } else {
         random.pick(&TIERS)
     };
-    CalicoPolicy {
+    let stage = match namespace {
+        None => random.weighted(&[
+            (52, PolicyStage::Normal),
+            (20, PolicyStage::Forward),
+            (14, PolicyStage::Untracked),
+            (14, PolicyStage::PreDnat),
+        ]),
+        Some(_) => PolicyStage::Normal,
+    };
+    let mut policy = CalicoPolicy {
         metadata: metadata(namespace, name, BTreeMap::new()),
         tier: tier.into(),
         order: order(random),
         subject: subject(random, namespace),
         types: types(random),
-        ingress: random.several(0, 5, rule),
-        egress: random.several(0, 5, rule),
-        stage: if namespace.is_none() && random.chance(4) {
-            PolicyStage::Untracked
-        } else {
-            PolicyStage::Normal
-        },
+        ingress: random.several(0, 5, |random| rule(random, Direction::Ingress)),
+        egress: random.several(0, 5, |random| rule(random, Direction::Egress)),
+        stage,
+    };
+    keep_shape(&mut policy);
+    policy
+}
+
+/// What the API demands of the stages: pre-DNAT policy has no egress.
+pub fn keep_shape(policy: &mut CalicoPolicy) {
+    if policy.stage == PolicyStage::PreDnat {
+        policy.egress.clear();
+        policy.types = Types {
+            ingress: true,
+            egress: false,
+        };
     }
+}
+
+/// A policy of a few rules that ask for many nets and ports at once, which makes tables large.
+pub fn dense(random: &mut Random, namespace: Option<&str>, name: &str) -> CalicoPolicy {
+    let wide = |random: &mut Random, direction| {
+        let version = random.pick(&[4, 4, 6]);
+        let mut rule = plain_rule(random.pick(&[Action::Allow, Action::Deny, Action::Pass]));
+        rule.protocol = Some(random.pick(&[Protocol::TCP, Protocol::UDP]));
+        let far = match direction {
+            Direction::Ingress => &mut rule.source,
+            Direction::Egress => &mut rule.destination,
+        };
+        far.nets = random.several(5, 60, |random| narrow_net(random, version));
+        rule.destination.ports = random.several(5, 50, |random| {
+            let first = u16::try_from(random.between(1, 3000)).expect("at most 3,000");
+            let length = random.pick(&[0, 0, 1, 20]);
+            PortSpec::Range {
+                first,
+                last: first + length,
+            }
+        });
+        rule
+    };
+    let mut policy = calico(random, namespace, name);
+    policy.ingress = random.several(1, 4, |random| wide(random, Direction::Ingress));
+    policy.egress = random.several(1, 4, |random| wide(random, Direction::Egress));
+    keep_shape(&mut policy);
+    policy
 }
 
 /// A Kubernetes NetworkPolicy.
@@ -54,23 +107,23 @@ pub fn kube(random: &mut Random, namespace: &str, name: &str) -> NetworkPolicy {
 
 pub fn profile(random: &mut Random, name: &str) -> Profile {
     // Few packets come as far as profiles, so their rules cannot be read more often.
-    let profile_rule = |random: &mut Random| {
+    let profile_rule = |random: &mut Random, direction| {
         let unreadable = random.maybe(15, |_| problem());
-        let mut rule = rule(random);
+        let mut rule = rule(random, direction);
         rule.unreadable
             .extend(unreadable.filter(|_| rule.unreadable.is_empty()));
         rule
     };
     Profile {
         metadata: metadata(None, name, BTreeMap::new()),
-        ingress: random.several(0, 4, profile_rule),
-        egress: random.several(0, 4, profile_rule),
+        ingress: random.several(0, 4, |random| profile_rule(random, Direction::Ingress)),
+        egress: random.several(0, 4, |random| profile_rule(random, Direction::Egress)),
         labels_to_apply: labels(random, &["app", "env", "pcns.env", "role"], 30),
     }
 }
 
 /// A rule of a Calico policy or of a profile.
-pub fn rule(random: &mut Random) -> Rule {
+pub fn rule(random: &mut Random, direction: Direction) -> Rule {
     let action = random.weighted(&[
         (40, Action::Allow),
         (25, Action::Deny),
@@ -105,8 +158,7 @@ pub fn rule(random: &mut Random) -> Rule {
                 Protocol::ICMPV6 => family == Family::Ipv6,
                 _ => true,
             });
-    Rule {
-        action,
+    let mut rule = Rule {
         ip_version: random.maybe(8, |_| family).filter(|_| family_agrees),
         protocol,
         not_protocol,
@@ -114,10 +166,67 @@ pub fn rule(random: &mut Random) -> Rule {
         not_icmp: random.maybe(not_percent, icmp),
         source: entity(random, version, has_ports),
         destination: entity(random, version, has_ports),
+        unreadable: random.maybe(5, |_| problem()).into_iter().collect(),
+        ..plain_rule(action)
+    };
+    if random.chance(14) {
+        add_service(random, &mut rule, direction);
+    }
+    add_unenforced(random, &mut rule, direction);
+    rule
+}
+
+/// A rule that matches everything.
+fn plain_rule(action: Action) -> Rule {
+    Rule {
+        action,
+        ip_version: None,
+        protocol: None,
+        not_protocol: None,
+        icmp: None,
+        not_icmp: None,
+        source: EntityRule::default(),
+        destination: EntityRule::default(),
         http: None,
         annotations: BTreeMap::new(),
-        unreadable: random.maybe(5, |_| problem()).into_iter().collect(),
+        unreadable: Vec::new(),
     }
+}
+
+/// `services` stands alone on its side of the rule.
+fn add_service(random: &mut Random, rule: &mut Rule, direction: Direction) {
+    let service = ServiceMatch {
+        namespace: random.pick(&NAMESPACES).into(),
+        name: random.weighted(&[(45, SERVICES[0]), (45, SERVICES[1]), (10, SERVICES[2])]).into(),
+    };
+    let side = match direction {
+        Direction::Ingress => &mut rule.source,
+        Direction::Egress => &mut rule.destination,
+    };
+    *side = EntityRule {
+        service: Some(service),
+        ..EntityRule::default()
+    };
+}
+
+/// What rules may ask for and nothing enforces: such a rule counts as unreadable.
+fn add_unenforced(random: &mut Random, rule: &mut Rule, direction: Direction) {
+    if rule.action != Action::Allow || !random.chance(4) {
+        return;
+    }
+    match direction {
+        Direction::Ingress if rule.protocol == Some(Protocol::TCP) => {
+            rule.http = Some(HttpMatch {
+                methods: vec!["GET".into()],
+                paths: vec![HttpPath::Prefix("/a".into())],
+            });
+        }
+        Direction::Egress if rule.destination == EntityRule::default() => {
+            rule.destination.domains = vec!["*.example.com".into()];
+        }
+        _ => return,
+    }
+    rule.unreadable = vec![problem()];
 }
 
 /// What random rules say they could not be read for.

@@ -8,24 +8,34 @@ use ocicat_api::Object;
 use ocicat_api::core::{
     EndpointPort, IpPool, Namespace, Node, Pod, ServiceAccount, WorkloadEndpoint,
 };
-use ocicat_api::policy::{NetworkSet, Tier};
+use ocicat_api::policy::{NetworkSet, Staged, StagedAction, Tier};
 use ocicat_api::rule::Action;
 use ocicat_oracle::World;
 
 use crate::words::{
-    ACCOUNTS, GIVEN_LABELS, LABELS, NAMESPACES, POOLS, PORT_NAMES, PROFILES, TIERS, labels,
+    ACCOUNTS, GIVEN_LABELS, LABELS, NAMESPACES, NODES, POOLS, PORT_NAMES, PROFILES, TIERS, labels,
     metadata, net, node_address, order, outer_address, pool_address, port_protocol, random_net,
 };
 use crate::{Random, policy};
 
-/// A world of up to 100 objects, every third one of a few only: some namespaces, accounts, tiers and profiles are missing, some
-/// orders are equal, sets overlap each other, pods and pools, some addresses have two owners.
+pub mod host;
+pub mod service;
+
+/// A world of up to 150 objects, every third one of a few only: some namespaces, accounts, tiers,
+/// profiles and services are missing, some orders and priorities are equal, sets overlap each
+/// other, pods and pools, some addresses have two owners, slices are stale and overlap, and some
+/// policies are staged.
 ///
 /// Every object is one that the decoder can yield, so that the world can be printed.
 #[must_use]
 pub fn random_world(random: &mut Random) -> World {
     let mut world = World::default();
-    let size = random.weighted(&[(35, Size::Small), (50, Size::Usual), (15, Size::Strict)]);
+    let size = random.weighted(&[
+        (35, Size::Small),
+        (46, Size::Usual),
+        (15, Size::Strict),
+        (4, Size::Dense),
+    ]);
     for name in NAMESPACES {
         world
             .objects
@@ -42,7 +52,61 @@ pub fn random_world(random: &mut Random) -> World {
             world.put(object);
         }
     }
+    if size == Size::Dense {
+        for name in ["p-1", "p-2"] {
+            let space = random.pick(&NAMESPACES);
+            let namespaced = policy::dense(random, Some(space), name);
+            world.put(Object::CalicoNetworkPolicy(namespaced));
+            world.put(Object::GlobalNetworkPolicy(policy::dense(
+                random, None, name,
+            )));
+        }
+    }
+    let twins: Vec<Object> = world.objects.values().cloned().collect();
+    for twin in twins {
+        if random.chance(20) {
+            world.objects.extend(staged_twin(random, &twin).map(keyed));
+        }
+    }
     world
+}
+
+/// Something staged under the name of an enforced policy, if it is one.
+pub fn staged_twin(random: &mut Random, twin: &Object) -> Option<Object> {
+    let metadata = twin.metadata();
+    let (space, name) = (metadata.namespace.clone(), &*metadata.name);
+    let mut calico = |policy: &ocicat_api::policy::CalicoPolicy| Staged {
+        action: staged_action(random),
+        policy: match random.chance(50) {
+            // The same policy in another place.
+            true => ocicat_api::policy::CalicoPolicy {
+                order: order(random),
+                ..policy.clone()
+            },
+            false => policy::calico(random, space.as_deref(), name),
+        },
+    };
+    Some(match twin {
+        Object::CalicoNetworkPolicy(policy) => Object::StagedNetworkPolicy(calico(policy)),
+        Object::GlobalNetworkPolicy(policy) => Object::StagedGlobalNetworkPolicy(calico(policy)),
+        Object::NetworkPolicy(_) => {
+            let space = space.as_deref().unwrap_or("default");
+            Object::StagedKubernetesNetworkPolicy(Staged {
+                action: staged_action(random),
+                policy: policy::kube(random, space, name),
+            })
+        }
+        _ => return None,
+    })
+}
+
+pub fn staged_action(random: &mut Random) -> StagedAction {
+    random.weighted(&[
+        (60, StagedAction::Set),
+        (25, StagedAction::Delete),
+        (8, StagedAction::Learn),
+        (7, StagedAction::Ignore),
+    ])
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +116,8 @@ enum Size {
     Usual,
     /// Many policies.
     Strict,
+    /// Policies with many nets and ports.
+    Dense,
 }
 
 /// A kind of object that random worlds hold several of.
@@ -68,9 +134,16 @@ pub enum Species {
     GlobalNetworkPolicy,
     NetworkPolicy,
     Profile,
+    HostEndpoint,
+    Service,
+    EndpointSlice,
+    ClusterNetworkPolicy,
+    StagedNetworkPolicy,
+    StagedGlobalNetworkPolicy,
+    StagedKubernetesNetworkPolicy,
 }
 
-pub const ANY: [Species; 11] = [
+pub const ANY: [Species; 18] = [
     Species::Pod,
     Species::WorkloadEndpoint,
     Species::NetworkSet,
@@ -82,6 +155,13 @@ pub const ANY: [Species; 11] = [
     Species::GlobalNetworkPolicy,
     Species::NetworkPolicy,
     Species::Profile,
+    Species::HostEndpoint,
+    Species::Service,
+    Species::EndpointSlice,
+    Species::ClusterNetworkPolicy,
+    Species::StagedNetworkPolicy,
+    Species::StagedGlobalNetworkPolicy,
+    Species::StagedKubernetesNetworkPolicy,
 ];
 
 impl Species {
@@ -100,6 +180,13 @@ impl Species {
             Self::Tier => (0, 5),
             Self::CalicoNetworkPolicy | Self::GlobalNetworkPolicy => (0, 6),
             Self::Profile => (2, 5),
+            Self::HostEndpoint => (0, 5),
+            Self::EndpointSlice => (2, 8),
+            Self::Service | Self::ClusterNetworkPolicy => (0, 4),
+            // Most are made beside their twins.
+            Self::StagedNetworkPolicy
+            | Self::StagedGlobalNetworkPolicy
+            | Self::StagedKubernetesNetworkPolicy => (0, 1),
         }
     }
 
@@ -114,7 +201,7 @@ impl Species {
             Self::GlobalNetworkSet => Object::GlobalNetworkSet(set(random, None, &name)),
             Self::IpPool => Object::IpPool(pool(random, &name)),
             Self::Node => Object::Node(Node {
-                metadata: metadata(None, &name, BTreeMap::new()),
+                metadata: metadata(None, &name, policy::outer_labels(random)),
                 addresses: without_repeats(random.several(0, 2, node_address)),
             }),
             Self::Tier => tier(random),
@@ -130,6 +217,26 @@ impl Species {
                 let name = if name == "missing" { "kns.gone" } else { name };
                 Object::Profile(policy::profile(random, name))
             }
+            Self::HostEndpoint => Object::HostEndpoint(host::endpoint(random, &name)),
+            Self::Service => Object::Service(service::service(random, space)),
+            Self::EndpointSlice => Object::EndpointSlice(service::slice(random, space, &name)),
+            Self::ClusterNetworkPolicy => {
+                Object::ClusterNetworkPolicy(policy::cluster(random, &name))
+            }
+            Self::StagedNetworkPolicy => Object::StagedNetworkPolicy(Staged {
+                action: staged_action(random),
+                policy: policy::calico(random, Some(space), &name),
+            }),
+            Self::StagedGlobalNetworkPolicy => Object::StagedGlobalNetworkPolicy(Staged {
+                action: staged_action(random),
+                policy: policy::calico(random, None, &name),
+            }),
+            Self::StagedKubernetesNetworkPolicy => {
+                Object::StagedKubernetesNetworkPolicy(Staged {
+                    action: staged_action(random),
+                    policy: policy::kube(random, space, &name),
+                })
+            }
         }
     }
 
@@ -142,8 +249,17 @@ impl Species {
             Self::IpPool => "pool-",
             Self::Node => "node-",
             Self::Tier => "tier-",
-            Self::CalicoNetworkPolicy | Self::GlobalNetworkPolicy | Self::NetworkPolicy => "p-",
+            Self::CalicoNetworkPolicy
+            | Self::GlobalNetworkPolicy
+            | Self::NetworkPolicy
+            | Self::ClusterNetworkPolicy
+            | Self::StagedNetworkPolicy
+            | Self::StagedGlobalNetworkPolicy
+            | Self::StagedKubernetesNetworkPolicy => "p-",
             Self::Profile => "profile-",
+            Self::HostEndpoint => "hep-",
+            Self::Service => "service-",
+            Self::EndpointSlice => "slice-",
         }
     }
 }
@@ -175,7 +291,7 @@ pub fn pod(random: &mut Random, space: &str, name: &str) -> Pod {
     };
     Pod {
         metadata: metadata(Some(space), name, endpoint_labels(random)),
-        node: Some(random.pick(&["node-1", "node-2"]).into()),
+        node: Some(random.pick(&NODES).into()),
         service_account: random.pick(&ACCOUNTS[..2]).into(),
         host_network: random.chance(5),
         finished: random.chance(8),
@@ -192,7 +308,7 @@ fn workload(random: &mut Random, space: &str, name: &str) -> WorkloadEndpoint {
     let pod = random.maybe(25, |random| format!("pod-{}", random.between(1, 20)).into());
     WorkloadEndpoint {
         metadata: metadata(Some(space), name, endpoint_labels(random)),
-        node: random.pick(&["node-1", "node-2"]).into(),
+        node: random.pick(&NODES).into(),
         orchestrator: random.pick(&["bare", "bare", "k8s"]).into(),
         pod,
         interface: None,
@@ -204,7 +320,7 @@ fn workload(random: &mut Random, space: &str, name: &str) -> WorkloadEndpoint {
     }
 }
 
-fn profile_name(random: &mut Random, space: &str) -> Arc<str> {
+pub fn profile_name(random: &mut Random, space: &str) -> Arc<str> {
     match random.below(100) {
         0..20 => format!("kns.{space}").into(),
         20..25 => format!("kns.{}", random.pick(&["edge", "gone", "lab"])).into(),
@@ -214,7 +330,7 @@ fn profile_name(random: &mut Random, space: &str) -> Arc<str> {
 }
 
 /// Mostly of both families; seldom none.
-fn addresses(
+pub fn addresses(
     random: &mut Random,
     mut address: impl FnMut(&mut Random, u8) -> IpAddr,
 ) -> Vec<IpAddr> {
@@ -231,13 +347,13 @@ fn addresses(
 }
 
 /// The decoder leaves them out.
-fn without_repeats(mut addresses: Vec<IpAddr>) -> Vec<IpAddr> {
+pub fn without_repeats(mut addresses: Vec<IpAddr>) -> Vec<IpAddr> {
     let mut seen = BTreeSet::new();
     addresses.retain(|address| seen.insert(*address));
     addresses
 }
 
-fn endpoint_labels(random: &mut Random) -> BTreeMap<Arc<str>, Arc<str>> {
+pub fn endpoint_labels(random: &mut Random) -> BTreeMap<Arc<str>, Arc<str>> {
     let mut own = labels(random, &LABELS, 45);
     if random.chance(15) {
         own.extend(labels(random, &GIVEN_LABELS, 25));
@@ -245,7 +361,7 @@ fn endpoint_labels(random: &mut Random) -> BTreeMap<Arc<str>, Arc<str>> {
     own
 }
 
-fn endpoint_port(random: &mut Random) -> EndpointPort {
+pub fn endpoint_port(random: &mut Random) -> EndpointPort {
     let name = if random.chance(85) {
         random.pick(&PORT_NAMES)
     } else {

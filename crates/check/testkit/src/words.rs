@@ -36,6 +36,11 @@ pub const TIERS: [&str; 6] = [
     "kube-admin",
     "kube-baseline",
 ];
+/// Of the services here `gone` never has a slice.
+pub const SERVICES: [&str; 3] = ["db", "front", "gone"];
+/// Of the nodes here only the first is the host of tests that look at one host.
+pub const NODES: [&str; 2] = ["node-1", "node-2"];
+pub const INTERFACES: [&str; 2] = ["eth0", "eth1"];
 /// Of the profiles here `missing` never has an object.
 pub const PROFILES: [&str; 5] = ["first", "missing", "open", "second", "third"];
 
@@ -111,6 +116,17 @@ pub fn net(text: &str) -> IpNet {
     text.parse().expect("a CIDR of this file")
 }
 
+/// A prefix of the same family that few others are equal to, around a few addresses of endpoints.
+pub fn narrow_net(random: &mut Random, version: u8) -> IpNet {
+    let (address, longest) = match version {
+        4 => (pool_address(random, 4), 32),
+        _ => (pool_address(random, 6), 128),
+    };
+    let length = longest - u8::try_from(random.between(0, 5)).expect("at most 5");
+    let net = IpNet::new(address, length).expect("a length of that family");
+    net.trunc()
+}
+
 /// A prefix of either family.
 pub fn random_net(random: &mut Random) -> IpNet {
     let version = random.pick(&[4, 4, 6]);
@@ -143,6 +159,22 @@ pub fn pool_address(random: &mut Random, version: u8) -> IpAddr {
     };
     text.parse()
         .expect("a host number of one byte makes an address")
+}
+
+/// An address of a host: one of nodes, of pods, or of neither.
+pub fn host_address(random: &mut Random, version: u8) -> IpAddr {
+    let of_nodes: Vec<&str> = NODE_ADDRESSES
+        .into_iter()
+        .filter(|text| text.contains(':') == (version == 6))
+        .collect();
+    match random.below(10) {
+        0..5 => random
+            .pick(&of_nodes)
+            .parse()
+            .expect("an address of this file"),
+        5..8 => outer_address(random, version),
+        _ => pool_address(random, version),
+    }
 }
 
 /// An address that no pool holds, or only the pool around the sets.

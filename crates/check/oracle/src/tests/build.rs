@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ocicat_api::core::{
-    EndpointPort, IpPool, Namespace, Node, Pod, ServiceAccount, WorkloadEndpoint,
+    EndpointPort, HostEndpoint, HostInterface, IpPool, Namespace, Node, Pod, ServiceAccount,
+    WorkloadEndpoint,
 };
 use ocicat_api::policy::{
-    CalicoPolicy, KubePeer, KubePort, KubeRule, NetworkPolicy, NetworkSet, Profile, Subject, Tier,
-    Types,
+    CalicoPolicy, ClusterNetworkPolicy, ClusterPeer, ClusterRule, ClusterSubject, ClusterTier,
+    KubePeer, KubePort, KubeRule, NetworkPolicy, NetworkSet, Profile, Subject, Tier, Types,
 };
 use ocicat_api::rule::{Action, EntityRule, Rule};
 use ocicat_api::{Metadata, Object, ObjectKey, PortSpec, Problem, Protocol, Severity};
@@ -83,6 +84,42 @@ pub fn wep(namespace: &str, name: &str, address: &str, pairs: &[(&str, &str)]) -
         profiles: Vec::new(),
         service_account: None,
         ports: Vec::new(),
+    }
+}
+
+/// For interface `eth0` of node `host`, without profiles.
+pub fn hep(name: &str, address: &str, pairs: &[(&str, &str)]) -> HostEndpoint {
+    HostEndpoint {
+        metadata: meta("", name, pairs),
+        node: "host".into(),
+        interface: HostInterface::Named("eth0".into()),
+        expected_ips: vec![address.parse().expect("an address")],
+        profiles: Vec::new(),
+        ports: Vec::new(),
+    }
+}
+
+/// Of all pods, with these ingress rules.
+pub fn cluster(name: &str, tier: ClusterTier, priority: u16, ingress: Vec<ClusterRule>) -> Object {
+    Object::ClusterNetworkPolicy(ClusterNetworkPolicy {
+        metadata: meta("", name, &[]),
+        tier,
+        priority,
+        subject: ClusterSubject::Namespaces(Selector::All),
+        ingress,
+        egress: Vec::new(),
+    })
+}
+
+pub fn cluster_rule(action: Action, peers: Vec<ClusterPeer>) -> ClusterRule {
+    ClusterRule {
+        name: "".into(),
+        action,
+        peers,
+        protocols: None,
+        unreadable: Vec::new(),
+        unreadable_peers: false,
+        unreadable_protocols: false,
     }
 }
 

@@ -7,12 +7,17 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use ocicat_api::core::{EndpointPort, Pod, WorkloadEndpoint};
 use ocicat_api::policy::{
-    CalicoPolicy, KubePeer, KubePort, KubeRule, NetworkPolicy, Subject, Types,
+    CalicoPolicy, KubePeer, KubePort, KubeRule, NetworkPolicy, PolicyStage, StagedAction, Subject,
+    Types,
 };
-use ocicat_api::rule::{Action, EntityRule, Icmp, Rule, ServiceAccountMatch};
+use ocicat_api::rule::{Action, EntityRule, HttpPath, Icmp, Rule, ServiceAccountMatch};
 use ocicat_api::{Family, Metadata, Object, PortSpec, Protocol};
 use ocicat_selector::Selector;
 use serde_json::{Map, Value, json};
+
+mod cluster;
+mod host;
+mod service;
 
 /// The whole manifest.
 pub fn of(object: &Object) -> Value {
@@ -30,6 +35,11 @@ pub fn of(object: &Object) -> Value {
             let each = |address: &IpAddr| json!({"type": "InternalIP", "address": address});
             let addresses: Vec<Value> = node.addresses.iter().map(each).collect();
             manifest.insert("status".into(), json!({"addresses": addresses}));
+        }
+        Object::EndpointSlice(slice) => {
+            for (name, value) in service::slice(slice) {
+                manifest.insert(name.into(), value);
+            }
         }
         other => {
             if let Some(spec) = spec(other) {
@@ -76,6 +86,15 @@ fn spec(object: &Object) -> Option<Value> {
             calico_spec(policy)
         }
         Object::NetworkPolicy(policy) => kube_spec(policy),
+        Object::StagedNetworkPolicy(staged) | Object::StagedGlobalNetworkPolicy(staged) => {
+            with_action(calico_spec(&staged.policy), staged.action)
+        }
+        Object::StagedKubernetesNetworkPolicy(staged) => {
+            with_action(kube_spec(&staged.policy), staged.action)
+        }
+        Object::ClusterNetworkPolicy(policy) => cluster::spec(policy),
+        Object::HostEndpoint(host) => host::spec(host),
+        Object::Service(service) => service::spec(service),
         Object::Profile(profile) => json!({
             "ingress": profile.ingress.iter().map(rule).collect::<Vec<_>>(),
             "egress": profile.egress.iter().map(rule).collect::<Vec<_>>(),
@@ -83,6 +102,16 @@ fn spec(object: &Object) -> Option<Value> {
         }),
         _ => return None,
     })
+}
+
+fn with_action(mut spec: Value, action: StagedAction) -> Value {
+    spec["stagedAction"] = json!(match action {
+        StagedAction::Set => "Set",
+        StagedAction::Delete => "Delete",
+        StagedAction::Learn => "Learn",
+        StagedAction::Ignore => "Ignore",
+    });
+    spec
 }
 
 fn pod_spec(pod: &Pod) -> Value {
@@ -138,17 +167,21 @@ fn workload_spec(wep: &WorkloadEndpoint) -> Value {
     if let Some(interface) = &wep.interface {
         spec["interfaceName"] = json!(interface);
     }
-    if !wep.ports.is_empty() {
-        let each = |port: &EndpointPort| {
-            json!({
-                "name": port.name,
-                "protocol": port.protocol.to_string(),
-                "port": port.port,
-            })
-        };
-        spec["ports"] = wep.ports.iter().map(each).collect();
-    }
+    put_ports(&mut spec, &wep.ports);
     spec
+}
+
+fn put_ports(spec: &mut Value, ports: &[EndpointPort]) {
+    let each = |port: &EndpointPort| {
+        json!({
+            "name": port.name,
+            "protocol": port.protocol.to_string(),
+            "port": port.port,
+        })
+    };
+    if !ports.is_empty() {
+        spec["ports"] = ports.iter().map(each).collect();
+    }
 }
 
 fn calico_spec(policy: &CalicoPolicy) -> Value {
@@ -176,9 +209,13 @@ fn calico_spec(policy: &CalicoPolicy) -> Value {
             spec[name] = rules.iter().map(rule).collect();
         }
     }
-    if policy.is_host_only() {
-        spec["doNotTrack"] = json!(true);
+    if policy.stage != PolicyStage::Normal {
         spec["applyOnForward"] = json!(true);
+    }
+    match policy.stage {
+        PolicyStage::Untracked => spec["doNotTrack"] = json!(true),
+        PolicyStage::PreDnat => spec["preDNAT"] = json!(true),
+        PolicyStage::Normal | PolicyStage::Forward => {}
     }
     spec
 }
@@ -205,6 +242,14 @@ fn rule(rule: &Rule) -> Value {
             value[name] = entity(side);
         }
     }
+    if let Some(http) = &rule.http {
+        let path = |path: &HttpPath| match path {
+            HttpPath::Exact(path) => json!({"exact": path}),
+            HttpPath::Prefix(path) => json!({"prefix": path}),
+        };
+        let paths: Vec<Value> = http.paths.iter().map(path).collect();
+        value["http"] = json!({"methods": http.methods, "paths": paths});
+    }
     if !rule.unreadable.is_empty() {
         value["unreadable"] = json!(true);
     }
@@ -229,6 +274,12 @@ fn entity(entity: &EntityRule) -> Value {
         let mut accounts = json!({"names": names});
         put_selector(&mut accounts, "selector", selector.as_ref());
         value["serviceAccounts"] = accounts;
+    }
+    if let Some(service) = &entity.service {
+        value["services"] = json!({"name": service.name, "namespace": service.namespace});
+    }
+    if !entity.domains.is_empty() {
+        value["domains"] = json!(entity.domains);
     }
     for (name, list) in [("ports", &entity.ports), ("notPorts", &entity.not_ports)] {
         if !list.is_empty() {
