@@ -139,10 +139,19 @@ impl Table {
     }
 
     pub(crate) fn group_of(&self, class: ClassId) -> u32 {
-        let found = self
-            .entries
-            .binary_search_by_key(&class, |(class, _)| *class);
+        let found = self.find(class);
         found.map_or(self.default_group, |at| self.entries[at].1)
+    }
+
+    /// Where the entry of the class is, or would be.
+    pub(crate) fn find(&self, class: ClassId) -> Result<usize, usize> {
+        // New classes have the highest numbers: that is one look instead of many.
+        match self.entries.last() {
+            Some((last, _)) if *last < class => Err(self.entries.len()),
+            _ => self
+                .entries
+                .binary_search_by_key(&class, |(class, _)| *class),
+        }
     }
 
     pub(crate) fn own_row(&self, group: u32) -> Option<RowId> {

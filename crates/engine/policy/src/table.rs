@@ -452,9 +452,7 @@ impl<'a> Workshop<'a> {
         let mut reshaped = Vec::new();
         let mut left = Vec::new();
         for (class, to) in moves {
-            let found = table
-                .entries
-                .binary_search_by_key(class, |(class, _)| *class);
+            let found = table.find(*class);
             let from = found.map_or(table.default_group, |at| table.entries[at].1);
             if from == *to {
                 continue;
@@ -566,7 +564,7 @@ fn reshape(table: &mut Table, changes: &[(ClassId, u32)]) {
         entries.partition_point(|(other, _)| *other < class)
     };
     if let [(class, group)] = changes {
-        let at = place(&table.entries, *class);
+        let at = table.find(*class).unwrap_or_else(|at| at);
         if *group == table.default_group {
             table.entries.remove(at);
             return;
