@@ -42,8 +42,9 @@
 //! is asked that both ends have; ICMP is IPv4 and ICMPv6 is IPv6. The source port is 40000 unless it
 //! is written. Further words of a query are:
 //!
-//! - `at NODE in INTERFACE`, `at NODE out INTERFACE`, or both: what this host says of a packet that
-//!   it receives, sends or forwards;
+//! - `to END:PORT`: where the packet goes after the translation of its destination;
+//! - `at NODE`, `at NODE in INTERFACE`, `at NODE out INTERFACE`, or both: what this host says of a
+//!   packet that it receives, sends or forwards;
 //! - `pending VERDICT`: the verdict if staged policy were enforced;
 //! - `by DECIDER`: what must have decided, in the oracle's words.
 //!
@@ -51,6 +52,7 @@
 
 mod act;
 mod cast;
+mod host;
 mod matrix;
 mod query;
 mod reader;

@@ -1,7 +1,8 @@
 //! A scenario as what happens and what is then asked.
 
-use ocicat_oracle::{Census, Judgement, Packet, Verdict, Verdicts, World};
+use ocicat_oracle::{Census, Judgement, Packet, Saying, Verdict, Verdicts, World};
 
+use super::host;
 use super::query::expectation;
 use super::{HostPath, Link, Scenario, ScenarioError, Span, Step};
 use crate::Change;
@@ -23,6 +24,8 @@ pub struct Ask {
     /// Asks of one query share it.
     pub span: Span,
     pub packet: Packet,
+    /// After the translation of its destination, if it is translated.
+    pub translated: Option<Packet>,
     /// The host that is asked; without, both ends are.
     pub path: Option<HostPath>,
     pub expected: Verdict,
@@ -74,14 +77,16 @@ impl Scenario {
                         line: query.span.line,
                         message,
                     })?;
-                    act.asks.extend(packets.into_iter().map(|packet| Ask {
-                        span: query.span.clone(),
-                        packet,
-                        path: query.path.clone(),
-                        expected: query.expected,
-                        pending: query.pending,
-                        decider: query.decider.clone(),
-                    }));
+                    act.asks
+                        .extend(packets.into_iter().map(|(packet, translated)| Ask {
+                            span: query.span.clone(),
+                            packet,
+                            translated,
+                            path: query.path.clone(),
+                            expected: query.expected,
+                            pending: query.pending,
+                            decider: query.decider.clone(),
+                        }));
                 }
             }
         }
@@ -158,12 +163,32 @@ impl Answer {
 ///
 /// A question that it has no answer to.
 pub fn ask_oracle(act: &Act, ask: &Ask) -> Result<Answer, String> {
-    if ask.path.is_some() {
-        return Err("host endpoints are not judged yet".to_owned());
-    }
+    let mut answer = ask_enforced(&act.world, act, ask)?;
     if ask.pending.is_some() {
-        return Err("staged policy is not judged yet".to_owned());
+        answer.pending = Some(ask_enforced(&act.world.pending(), act, ask)?.verdict);
     }
-    let verdicts = ocicat_oracle::verdict(&act.world, &ask.packet);
-    Ok(Answer::from(&verdicts))
+    Ok(answer)
+}
+
+fn ask_enforced(world: &World, act: &Act, ask: &Ask) -> Result<Answer, String> {
+    let Some(path) = &ask.path else {
+        return Ok(Answer::from(&ocicat_oracle::verdict(world, &ask.packet)));
+    };
+    let host = host::of(world, &act.links, &path.node);
+    let passage = host::passage(world, &host, path, ask)?;
+    let fate = ocicat_oracle::judge_host(world, &host, &passage);
+    let decisive = fate
+        .stations
+        .iter()
+        .filter_map(|station| match &station.saying {
+            Saying::Judged(judgement) if judgement.verdict != fate.verdict => None,
+            Saying::Judged(judgement) => Some(judgement.decider.to_string()),
+            Saying::Failsafe => Some("failsafe".to_owned()),
+            Saying::EndpointToHost(action) => Some(format!("endpoint to host {action:?}")),
+        });
+    Ok(Answer {
+        verdict: fate.verdict,
+        pending: None,
+        deciders: decisive.collect(),
+    })
 }

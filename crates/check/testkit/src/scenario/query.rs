@@ -15,6 +15,8 @@ pub struct Query {
     pub destination: End,
     /// All of the packet but its addresses, which are unspecified ones.
     pub packet: Packet,
+    /// Where the packet goes, and to which port, after the translation of its destination.
+    pub translated: Option<(End, u16)>,
     /// The host that is asked; without, both ends are.
     pub path: Option<HostPath>,
     pub expected: Verdict,
@@ -57,7 +59,8 @@ pub enum End {
     },
 }
 
-/// A host, and the interfaces by which a packet comes to it and leaves it: at least one.
+/// A host, and the interfaces by which a packet comes to it and leaves it. Without one, it comes
+/// from the host itself or a workload there, or goes to such.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostPath {
     pub node: String,
@@ -96,6 +99,7 @@ impl Query {
             source,
             destination,
             packet,
+            translated: None,
             path: None,
             expected,
             pending: None,
@@ -104,12 +108,12 @@ impl Query {
         }
     }
 
-    /// The packets, with the addresses that the ends have in this world: at least one, IPv4 first.
+    /// The packets before and after the translation, if there is one, with the addresses that the ends have in this world: at least one, IPv4 first.
     ///
     /// # Errors
     ///
     /// A name that no endpoint has, or ends without addresses of one family.
-    pub fn packets(&self, census: &Census<'_>) -> Result<Vec<Packet>, String> {
+    pub fn packets(&self, census: &Census<'_>) -> Result<Vec<(Packet, Option<Packet>)>, String> {
         let sources = self.source.addresses(census)?;
         let destinations = self.destination.addresses(census)?;
         let first = |addresses: &[IpAddr], v6: bool| {
@@ -119,21 +123,32 @@ impl Query {
         let by_name = [&self.source, &self.destination]
             .iter()
             .all(|end| matches!(end, End::Workload { .. }));
+        let translations = match &self.translated {
+            Some((end, port)) => Some((end.addresses(census)?, *port)),
+            None => None,
+        };
         let families: &[bool] = match self.packet.protocol {
             1 if by_name => &[false],
             58 if by_name => &[true],
             _ => &[false, true],
         };
-        let packets: Vec<Packet> = families
-            .iter()
-            .filter_map(|v6| {
-                Some(Packet {
-                    source: first(&sources, *v6)?,
-                    destination: first(&destinations, *v6)?,
-                    ..self.packet
-                })
-            })
-            .collect();
+        let of_family = |v6: &bool| {
+            let packet = Packet {
+                source: first(&sources, *v6)?,
+                destination: first(&destinations, *v6)?,
+                ..self.packet
+            };
+            let translated = match &translations {
+                None => None,
+                Some((addresses, port)) => Some(Packet {
+                    destination: first(addresses, *v6)?,
+                    destination_port: *port,
+                    ..packet
+                }),
+            };
+            Some((packet, translated))
+        };
+        let packets: Vec<_> = families.iter().filter_map(of_family).collect();
         match packets.is_empty() {
             true => Err("the ends have no addresses of the same family".to_owned()),
             false => Ok(packets),
@@ -184,6 +199,9 @@ impl fmt::Display for Query {
                 " type {} code {}",
                 self.packet.icmp_type, self.packet.icmp_code
             )?;
+        }
+        if let Some((end, port)) = &self.translated {
+            write!(f, " to {}", end.text(Some(*port)))?;
         }
         if let Some(path) = &self.path {
             write!(f, " {path}")?;
@@ -236,8 +254,8 @@ pub fn words(line: &str) -> impl Iterator<Item = (usize, &str)> {
         .map(move |word| (word.as_ptr() as usize - begin, word))
 }
 
-/// Reads `PROTOCOL SOURCE > DESTINATION [type N [code N]] [at NODE [in INTERFACE] [out INTERFACE]]
-/// VERDICT [pending VERDICT] [by DECIDER] [# COMMENT]`.
+/// Reads `PROTOCOL SOURCE > DESTINATION [type N [code N]] [to END:PORT] [at NODE [in INTERFACE]
+/// [out INTERFACE]] VERDICT [pending VERDICT] [by DECIDER] [# COMMENT]`.
 pub fn parse(line: usize, whole: &str) -> Result<Query, String> {
     let (text, comment) = whole.split_once('#').unwrap_or((whole, ""));
     let mut words = words(text);
@@ -274,12 +292,7 @@ fn parse_fields<'t>(
     while let Some((start, word)) = words.next() {
         if let Some(verdict) = parse_verdict(word) {
             query.expected = verdict;
-            return match &query.path {
-                Some(path) if path.input.is_none() && path.output.is_none() => {
-                    Err("expected 'in' or 'out' and an interface after the node".to_owned())
-                }
-                _ => Ok(start),
-            };
+            return Ok(start);
         }
         let mut next = || words.next().map(|(_, word)| word).unwrap_or_default();
         match (word, &mut query.path) {
@@ -291,6 +304,12 @@ fn parse_fields<'t>(
                     input: None,
                     output: None,
                 });
+            }
+            ("to", _) if query.packet.has_ports() => {
+                let word = next();
+                let (end, port) = parse_end(word)?;
+                let port = port.ok_or(format!("{word:?}: expected a port after the end"))?;
+                query.translated = Some((end, port));
             }
             ("in", Some(path)) => path.input = Some(next().to_owned()),
             ("out", Some(path)) => path.output = Some(next().to_owned()),

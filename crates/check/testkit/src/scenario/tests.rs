@@ -139,9 +139,9 @@ fn mistakes_are_named() {
             "after 'by'",
         ),
         (
-            "-- queries --\n47 1.1.1.1 > 2.2.2.2 at one Deny",
+            "-- queries --\ntcp 1.1.1.1 > 2.2.2.2:1 to 2.2.2.2 Deny",
             2,
-            "expected 'in' or 'out'",
+            "expected a port",
         ),
         ("-- pods --\na/b app=web", 2, "expected an address"),
         ("-- pods --\na/b 1.1.1.1 http:80", 2, "NAME:PORT/PROTOCOL"),
@@ -270,7 +270,7 @@ fn expectations_are_rewritten_in_place() {
 #[test]
 fn hosts_and_pending_verdicts_are_read() {
     let text = "-- queries --\n\
-        tcp 1.1.1.1 > 2.2.2.2:1 at one in eth0 out eth1 Allow pending Deny by a rule  # so\n";
+        tcp 1.1.1.1 > 2.2.2.2:1 to x/a:2 at one in eth0 out eth1 Allow pending Deny by a rule  # so\n";
     let scenario = Scenario::parse(text).expect("a scenario");
     let Step::Query(query) = &scenario.steps[0] else {
         panic!("a query")

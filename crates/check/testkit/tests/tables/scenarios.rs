@@ -8,18 +8,19 @@ use crate::engine::{Host, Incremental, from_scratch};
 
 #[test]
 fn tables_say_what_the_oracle_says_of_every_scenario_file() {
+    let mut wrong = Vec::new();
     for file in scenario_files() {
-        if let Some(reason) = file.awaits() {
-            println!("skipped: {}: {reason}", file.name);
-            continue;
-        }
         let scenario = file.scenario().unwrap_or_else(|error| panic!("{error}"));
-        for host in [Host::Every, Host::One, Host::Chosen] {
-            if let Err(message) = follow(&scenario, host) {
-                panic!("{}: {message}", file.name);
-            }
+        let hosts = [Host::Every, Host::One, Host::Chosen];
+        let found = hosts.iter().try_for_each(|host| follow(&scenario, *host));
+        match (file.awaits(), found) {
+            (None, Ok(())) => {}
+            (None, Err(message)) => wrong.push(format!("{}: {message}", file.name)),
+            (Some(reason), Err(_)) => println!("skipped: {}: {reason}", file.name),
+            (Some(_), Ok(())) => wrong.push(format!("{} need not wait any longer", file.name)),
         }
     }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 /// Every object is a commit of its own. All packets so far are compared after each act.
@@ -30,7 +31,15 @@ fn follow(scenario: &Scenario, host: Host) -> Result<(), String> {
         for change in &act.changes {
             tables.apply(std::slice::from_ref(change))?;
         }
-        packets.extend(act.asks.iter().map(|ask| ask.packet));
+        for ask in &act.asks {
+            if ask.path.is_some() {
+                return Err("tables are not asked about hosts yet".to_owned());
+            }
+            if ask.pending.is_some() {
+                return Err("tables are not asked about staged policy yet".to_owned());
+            }
+            packets.push(ask.packet);
+        }
         let census = Census::new(&act.world);
         for state in [tables.state(), &from_scratch(&act.world, host)] {
             compare(&census, host, state, &packets).map_err(|failure| failure.message)?;
