@@ -12,7 +12,8 @@
 //! ports and orders meet by chance, and every object is one that the decoder can yield. The same
 //! seed gives the same world on every machine.
 //!
-//! It does not judge packets (the oracle does), does not know what is tested, and opens no files.
+//! It does not judge packets (the oracle does), does not know what is tested, and opens no files but
+//! its own scenarios.
 //!
 //! ```
 //! use ocicat_oracle::verdict;
@@ -27,6 +28,7 @@
 //! }
 //! ```
 
+mod corpus;
 mod expression;
 mod history;
 mod minimise;
@@ -38,10 +40,13 @@ mod random;
 mod scenario;
 mod words;
 
+pub use corpus::{ScenarioFile, scenario_files};
 pub use history::{Change, random_change};
 pub use minimise::{minimise, minimise_object};
 pub use packet::Targets;
 pub use populate::random_world;
 pub use print::{print_object, print_world};
 pub use random::Random;
-pub use scenario::{End, Query, Scenario, ScenarioError, Step};
+pub use scenario::{
+    Act, Answer, Ask, End, HostPath, Link, Query, Scenario, ScenarioError, Span, Step, ask_oracle,
+};
