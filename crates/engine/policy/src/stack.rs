@@ -1,5 +1,6 @@
 //! Stacks: what judges a local address in one direction, and its steps in order.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ocicat_api::rule::Action;
@@ -172,6 +173,8 @@ pub(crate) struct Stacks {
     pub(crate) items: Slab<StackIndex, Stack>,
     next: u32,
     pub(crate) fresh: Vec<StackIndex>,
+    /// Those over their budget.
+    pub(crate) closed: BTreeSet<StackIndex>,
     idle: Vec<StackIndex>,
 }
 
@@ -259,6 +262,7 @@ impl Stacks {
                 && let Some(stack) = self.items.remove(index)
             {
                 self.numbers.remove(&stack.key);
+                self.closed.remove(&index);
                 leave(blocks, &stack.key, index);
                 gone.push(stack);
             }

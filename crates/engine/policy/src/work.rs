@@ -360,6 +360,11 @@ impl Engine {
             let was = stack.table.over_budget;
             workshop.build(stack);
             self.touched_tables.insert(index);
+            if stack.table.over_budget {
+                self.stacks.closed.insert(index);
+            } else {
+                self.stacks.closed.remove(&index);
+            }
             if was != stack.table.over_budget {
                 let blocks = stack.key.blocks.iter();
                 let sources = blocks.map(|block| self.blocks.items[*block].source);
@@ -376,13 +381,10 @@ impl Engine {
     /// A closed table has no rows to bring up to date: anything that changes makes it be tried
     /// again as a whole.
     fn reopen_closed(&self, work: &mut Work, classes_moved: bool) {
-        for (index, stack) in self.stacks.items.iter() {
-            let asked = || {
-                work.edited.contains_key(&index)
-                    || work.rows.iter().any(|(stack, _)| *stack == index)
-            };
-            if stack.table.over_budget && (classes_moved || asked()) {
-                work.whole.insert(index);
+        for index in &self.stacks.closed {
+            let asked = || work.rows.iter().any(|(stack, _)| stack == index);
+            if classes_moved || work.edited.contains_key(index) || asked() {
+                work.whole.insert(*index);
             }
         }
     }
