@@ -62,11 +62,11 @@ impl Commit {
 pub(crate) struct Steps {
     /// Classes and rows in tables that are about to go; follows everything new.
     pub(crate) numbers: NodeDelta,
-    pub(crate) fresh: NodeDelta,
+    fresh: NodeDelta,
     rows: NodeDelta,
-    pub(crate) joining: NodeDelta,
+    joining: NodeDelta,
     merging: NodeDelta,
-    pub(crate) going: NodeDelta,
+    going: NodeDelta,
     dead_rows: Vec<RowId>,
 }
 
@@ -116,10 +116,10 @@ impl Engine {
             }
             stack.table.told = Told::default();
         }
-        self.tell_new_near_classes(&mut steps.fresh, &new_classes);
+        self.tell_host_endpoints_first(&mut steps.fresh, changes, &different);
         self.tell_addresses(&mut steps.fresh, &changes.moved);
         self.tell_endpoints(steps, &different);
-        self.tell_host_endpoints(steps, &different);
+        self.tell_host_endpoints(&mut steps.joining);
     }
 
     /// Classes that became one.
@@ -135,7 +135,7 @@ impl Engine {
             tell_rows(&mut steps.going, stack);
             stack.table.told = Told::default();
         }
-        self.tell_host_endpoints_after(&mut steps.going);
+        self.tell_host_endpoints(&mut steps.going);
     }
 
     /// What nothing refers to any more, and the whole.

@@ -11,77 +11,55 @@ use ocicat_node::{
 };
 
 use crate::Engine;
-use crate::class::Origin;
-use crate::delta::{Steps, endpoint_id};
+use crate::class::{ClassChanges, Origin};
+use crate::delta::endpoint_id;
 use crate::explain::Explanation;
 use crate::slab::StackIndex;
 
 use super::Host;
 
 impl Engine {
-    /// A new class is judged as the class that its members come from, until the rest is told.
-    pub(crate) fn tell_new_near_classes(
+    /// Tells what host endpoints become before addresses move to other classes. What may not be
+    /// told yet waits for [`Engine::tell_host_endpoints`].
+    pub(crate) fn tell_host_endpoints_first(
         &mut self,
         delta: &mut NodeDelta,
-        new_classes: &[(ClassId, Origin)],
+        changes: &ClassChanges,
+        different: &BTreeSet<StackId>,
     ) {
-        if self.hosts.told.is_empty() || new_classes.is_empty() {
-            return;
-        }
-        for host in self.hosts.items.values() {
-            let Some(told) = self.hosts.told.get_mut(&host.id) else {
-                continue;
-            };
-            let mut new = (**told).clone();
-            for (way, stacks) in &mut new.stages {
-                for (class, origin) in new_classes {
-                    let stack = match origin {
-                        Origin::Class(origin) => Some(stacks.of(*origin)),
-                        Origin::None | Origin::Itself => {
-                            let stage = host.stages.get(way);
-                            let index = stage.and_then(|stage| stage.groups.stack_of(*class));
-                            index.map(|index| self.stacks.items[index].id)
-                        }
-                    };
-                    if let Some(stack) = stack.filter(|stack| *stack != stacks.default) {
-                        stacks.by_near.insert(*class, stack);
-                    }
-                }
-            }
-            if new != **told {
-                *told = Arc::new(new);
-                delta.push(Change::HostEndpoint(host.id.clone(), Some(told.clone())));
-            }
-        }
-    }
-
-    /// Host endpoints that join a table that changes rows, or that tell near classes apart in
-    /// another way, have to wait until tables and addresses have changed.
-    pub(crate) fn tell_host_endpoints(&mut self, steps: &mut Steps, different: &BTreeSet<StackId>) {
         let mut removed = std::mem::take(&mut self.hosts.removed);
         for host in self.hosts.items.values() {
             removed.remove(&host.id);
         }
         for id in removed {
             if self.hosts.told.remove(&id).is_some() {
-                steps.fresh.push(Change::HostEndpoint(id, None));
+                delta.push(Change::HostEndpoint(id, None));
             }
         }
-        for (id, new) in self.touched_host_endpoints() {
-            let told = self.hosts.told.get(&id);
-            let waits = told.is_some_and(|told| waits(told, &new, different));
-            let step = if waits {
-                &mut steps.joining
-            } else {
-                &mut steps.fresh
+        for entry in self.hosts.touched.clone() {
+            let Some(host) = self.hosts.items.get(&entry) else {
+                continue;
             };
-            step.push(Change::HostEndpoint(id.clone(), Some(new.clone())));
+            let mut new = self.host_policy(host);
+            let told = self.hosts.told.get(&host.id);
+            if let Some(told) = told {
+                for (way, stacks) in &mut new.stages {
+                    if let Some(before) = told.stages.get(way) {
+                        *stacks = between(before, stacks, changes, different);
+                    }
+                }
+                if **told == new {
+                    continue;
+                }
+            }
+            let (id, new) = (host.id.clone(), Arc::new(new));
+            delta.push(Change::HostEndpoint(id.clone(), Some(new.clone())));
             self.hosts.told.insert(id, new);
         }
     }
 
-    /// What is left to say once classes have become one.
-    pub(crate) fn tell_host_endpoints_after(&mut self, delta: &mut NodeDelta) {
+    /// Tells the rest.
+    pub(crate) fn tell_host_endpoints(&mut self, delta: &mut NodeDelta) {
         for (id, new) in self.touched_host_endpoints() {
             delta.push(Change::HostEndpoint(id.clone(), Some(new.clone())));
             self.hosts.told.insert(id, new);
@@ -170,15 +148,43 @@ impl Engine {
     }
 }
 
-fn waits(told: &HostEndpoint, new: &HostEndpoint, different: &BTreeSet<StackId>) -> bool {
-    new.stages.iter().any(|(way, stacks)| {
-        let Some(before) = told.stages.get(way) else {
-            // It joins stacks that may be others'.
-            return stacks.stacks().any(|stack| different.contains(&stack));
-        };
-        let moved = |class: &ClassId| before.of(*class) != stacks.of(*class);
-        let mut classes = before.by_near.keys().chain(stacks.by_near.keys());
-        let joins = before.default != stacks.default && different.contains(&stacks.default);
-        joins || classes.any(moved)
-    })
+/// What a stage is while tables have not changed yet: each class has its old stack or the new one.
+/// The new one, unless that is about to change its rows, or addresses leave the class, which may
+/// have been read of them before.
+fn between(
+    old: &StageStacks,
+    new: &StageStacks,
+    changes: &ClassChanges,
+    different: &BTreeSet<StackId>,
+) -> StageStacks {
+    let default = if different.contains(&new.default) {
+        old.default
+    } else {
+        new.default
+    };
+    let mut stacks = StageStacks {
+        default,
+        by_near: BTreeMap::new(),
+    };
+    let mut add = |class: ClassId, before: StackId, may: bool| {
+        let after = new.of(class);
+        let may = may && !different.contains(&after);
+        let stack = if may { after } else { before };
+        if stack == default {
+            stacks.by_near.remove(&class);
+        } else {
+            stacks.by_near.insert(class, stack);
+        }
+    };
+    for class in old.by_near.keys().chain(new.by_near.keys()) {
+        add(*class, old.of(*class), true);
+    }
+    for changed in &changes.changed {
+        match changed.origin {
+            Origin::Itself => add(changed.class, old.of(changed.class), false),
+            Origin::Class(origin) => add(changed.class, old.of(origin), true),
+            Origin::None => add(changed.class, new.of(changed.class), true),
+        }
+    }
+    stacks
 }

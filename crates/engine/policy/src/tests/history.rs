@@ -245,6 +245,9 @@ fn check_host_transition(before: &NodeState, commit: &Commit, dice: &mut Dice, c
             let ways = |state: &NodeState| state.host_endpoints.get(id)?.stages.get(way).cloned();
             let Some(now) = ways(after) else { continue };
             for (near, far) in few(dice).into_iter().zip(few(dice)) {
+                if near.is_ipv4() != far.is_ipv4() {
+                    continue;
+                }
                 let service = dice.service();
                 let class = |state: &NodeState, address| state.class_of(address).unwrap();
                 let old = before
