@@ -21,13 +21,13 @@ const AWAITING: [(&str, &str); 6] = [
         "tables do not know ClusterNetworkPolicy yet",
     ),
     (
-        "calico/cluster",
+        "calico/cluster-",
         "tables do not know ClusterNetworkPolicy yet",
     ),
-    ("calico/staged", "tables do not know staged policy yet"),
-    ("calico/host", "tables do not know host endpoints yet"),
-    ("calico/forward", "tables do not know host endpoints yet"),
-    ("calico/service-", "tables do not know services yet"),
+    ("calico/staged-", "tables do not know staged policy yet"),
+    ("calico/host-", "tables are not asked about hosts yet"),
+    ("calico/service-egress", "tables do not know services yet"),
+    ("calico/service-ingress", "tables do not know services yet"),
 ];
 
 /// All files, by name; only that of the environment variable `OCICAT_SCENARIO` if there is one.

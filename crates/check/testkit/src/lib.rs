@@ -48,5 +48,6 @@ pub use populate::random_world;
 pub use print::{print_object, print_world};
 pub use random::Random;
 pub use scenario::{
-    Act, Answer, Ask, End, HostPath, Link, Query, Scenario, ScenarioError, Span, Step, ask_oracle,
+    Act, Answer, Ask, End, HostPath, Link, Post, Query, Reply, Scenario, ScenarioError, Span, Step,
+    Whom, ask_oracle,
 };

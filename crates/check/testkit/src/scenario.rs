@@ -45,7 +45,9 @@
 //! - `to END:PORT`: where the packet goes after the translation of its destination;
 //! - `at NODE`, `at NODE in INTERFACE`, `at NODE out INTERFACE`, or both: what this host says of a
 //!   packet that it receives, sends or forwards;
-//! - `pending VERDICT`: the verdict if staged policy were enforced;
+//! - `at HOSTENDPOINT STAGE DIRECTION`: what one stage (`untracked`, `prednat`, `forward`, `local`) of
+//!   a host endpoint says; here `Next` and `Absent` are answers too;
+//! - `pending ANSWER`: the answer if staged policy were enforced;
 //! - `by DECIDER`: what must have decided, in the oracle's words.
 //!
 //! `#` begins a comment.
@@ -65,8 +67,8 @@ use ocicat_oracle::World;
 
 use crate::{Change, print_object};
 
-pub use act::{Act, Answer, Ask, ask_oracle};
-pub use query::{End, HostPath, Query, Span};
+pub use act::{Act, Ask, Reply, ask_oracle};
+pub use query::{Answer, End, HostPath, Post, Query, Span, Whom};
 
 /// A scenario file.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,10 +1,10 @@
 //! A scenario as what happens and what is then asked.
 
-use ocicat_oracle::{Census, Judgement, Packet, Saying, Verdict, Verdicts, World};
+use ocicat_oracle::{Census, Fate, Judgement, Packet, Saying, Verdicts, World, judge_stage};
 
 use super::host;
 use super::query::expectation;
-use super::{HostPath, Link, Scenario, ScenarioError, Span, Step};
+use super::{Answer, Link, Scenario, ScenarioError, Span, Step, Whom};
 use crate::Change;
 
 /// Some changes, and what is asked of the world that they lead to.
@@ -26,21 +26,20 @@ pub struct Ask {
     pub packet: Packet,
     /// After the translation of its destination, if it is translated.
     pub translated: Option<Packet>,
-    /// The host that is asked; without, both ends are.
-    pub path: Option<HostPath>,
-    pub expected: Verdict,
-    pub pending: Option<Verdict>,
+    pub whom: Whom,
+    pub expected: Answer,
+    pub pending: Option<Answer>,
     /// Empty where nothing is expected.
     pub decider: String,
 }
 
 /// What somebody says of an [`Ask`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
-    pub verdict: Verdict,
+pub struct Reply {
+    pub answer: Answer,
     /// Where it was asked for.
-    pub pending: Option<Verdict>,
-    /// Of every judgement that led to the verdict, in the oracle's words; empty if nobody judged.
+    pub pending: Option<Answer>,
+    /// Of every judgement that led to the answer, in the oracle's words; empty if nobody judged.
     pub deciders: Vec<String>,
 }
 
@@ -82,7 +81,7 @@ impl Scenario {
                             span: query.span.clone(),
                             packet,
                             translated,
-                            path: query.path.clone(),
+                            whom: query.whom.clone(),
                             expected: query.expected,
                             pending: query.pending,
                             decider: query.decider.clone(),
@@ -97,7 +96,7 @@ impl Scenario {
     /// Asks `judge` everything; returns what is not as expected, a line for each.
     pub fn disagreements(
         &self,
-        mut judge: impl FnMut(&Act, &Ask) -> Result<Answer, String>,
+        mut judge: impl FnMut(&Act, &Ask) -> Result<Reply, String>,
     ) -> Vec<String> {
         let acts = match self.acts() {
             Ok(acts) => acts,
@@ -109,11 +108,11 @@ impl Scenario {
                 let line = ask.span.line;
                 let text = match judge(act, ask) {
                     Err(message) => format!("line {line}: {}: {message}", ask.packet),
-                    Ok(answer) if ask.agrees(&answer) => continue,
-                    Ok(answer) => {
+                    Ok(reply) if ask.agrees(&reply) => continue,
+                    Ok(reply) => {
                         let expected = expectation(ask.expected, ask.pending, &ask.decider);
-                        let deciders = answer.deciders.join("; ");
-                        let got = expectation(answer.verdict, answer.pending, &deciders);
+                        let deciders = reply.deciders.join("; ");
+                        let got = expectation(reply.answer, reply.pending, &deciders);
                         format!(
                             "line {line}: {}: expected {expected}, got {got}",
                             ask.packet
@@ -130,29 +129,51 @@ impl Scenario {
 impl Ask {
     /// Whether all that is expected is so.
     #[must_use]
-    pub fn agrees(&self, answer: &Answer) -> bool {
-        let pending = self.pending.is_none() || self.pending == answer.pending;
-        let decider = self.decider.is_empty() || answer.deciders.contains(&self.decider);
-        self.expected == answer.verdict && pending && decider
+    pub fn agrees(&self, reply: &Reply) -> bool {
+        let pending = self.pending.is_none() || self.pending == reply.pending;
+        let decider = self.decider.is_empty() || reply.deciders.contains(&self.decider);
+        self.expected == reply.answer && pending && decider
     }
 }
 
-impl From<&Verdicts> for Answer {
+impl From<&Verdicts> for Reply {
     fn from(verdicts: &Verdicts) -> Self {
         let judgements = verdicts.egress.iter().chain(&verdicts.ingress);
-        Self::of(verdicts.verdict, judgements.map(|(_, judgement)| judgement))
+        let decisive = judgements.filter(|(_, judgement)| judgement.verdict == verdicts.verdict);
+        let deciders = decisive.map(|(_, judgement)| judgement.decider.to_string());
+        Self {
+            answer: verdicts.verdict.into(),
+            pending: None,
+            deciders: deciders.collect(),
+        }
     }
 }
 
-impl Answer {
-    fn of<'j>(verdict: Verdict, judgements: impl Iterator<Item = &'j Judgement>) -> Self {
-        let decisive = judgements.filter(|judgement| judgement.verdict == verdict);
+impl From<&Fate> for Reply {
+    fn from(fate: &Fate) -> Self {
+        let deciders = fate
+            .stations
+            .iter()
+            .filter_map(|station| match &station.saying {
+                Saying::Judged(judgement) if judgement.verdict != fate.verdict => None,
+                Saying::Judged(judgement) => Some(judgement.decider.to_string()),
+                Saying::Failsafe => Some("failsafe".to_owned()),
+                Saying::EndpointToHost(action) => Some(format!("endpoint to host {action:?}")),
+            });
         Self {
-            verdict,
+            answer: fate.verdict.into(),
             pending: None,
-            deciders: decisive
-                .map(|judgement| judgement.decider.to_string())
-                .collect(),
+            deciders: deciders.collect(),
+        }
+    }
+}
+
+impl From<Option<Judgement>> for Reply {
+    fn from(judgement: Option<Judgement>) -> Self {
+        Self {
+            answer: (judgement.as_ref()).map_or(Answer::Absent, |x| x.verdict.into()),
+            pending: None,
+            deciders: judgement.iter().map(|x| x.decider.to_string()).collect(),
         }
     }
 }
@@ -161,34 +182,27 @@ impl Answer {
 ///
 /// # Errors
 ///
-/// A question that it has no answer to.
-pub fn ask_oracle(act: &Act, ask: &Ask) -> Result<Answer, String> {
-    let mut answer = ask_enforced(&act.world, act, ask)?;
+/// A packet whose way is not known: its addresses are neither the host's nor of its workloads.
+pub fn ask_oracle(act: &Act, ask: &Ask) -> Result<Reply, String> {
+    let mut reply = ask_enforced(&act.world, act, ask)?;
     if ask.pending.is_some() {
-        answer.pending = Some(ask_enforced(&act.world.pending(), act, ask)?.verdict);
+        reply.pending = Some(ask_enforced(&act.world.pending(), act, ask)?.answer);
     }
-    Ok(answer)
+    Ok(reply)
 }
 
-fn ask_enforced(world: &World, act: &Act, ask: &Ask) -> Result<Answer, String> {
-    let Some(path) = &ask.path else {
-        return Ok(Answer::from(&ocicat_oracle::verdict(world, &ask.packet)));
-    };
-    let host = host::of(world, &act.links, &path.node);
-    let passage = host::passage(world, &host, path, ask)?;
-    let fate = ocicat_oracle::judge_host(world, &host, &passage);
-    let decisive = fate
-        .stations
-        .iter()
-        .filter_map(|station| match &station.saying {
-            Saying::Judged(judgement) if judgement.verdict != fate.verdict => None,
-            Saying::Judged(judgement) => Some(judgement.decider.to_string()),
-            Saying::Failsafe => Some("failsafe".to_owned()),
-            Saying::EndpointToHost(action) => Some(format!("endpoint to host {action:?}")),
-        });
-    Ok(Answer {
-        verdict: fate.verdict,
-        pending: None,
-        deciders: decisive.collect(),
+fn ask_enforced(world: &World, act: &Act, ask: &Ask) -> Result<Reply, String> {
+    Ok(match &ask.whom {
+        Whom::Ends => Reply::from(&ocicat_oracle::verdict(world, &ask.packet)),
+        Whom::Host(path) => {
+            let host = host::of(world, &act.links, &path.node);
+            let passage = host::passage(world, &host, path, ask)?;
+            Reply::from(&ocicat_oracle::judge_host(world, &host, &passage))
+        }
+        Whom::Stage(post) => {
+            let (key, packet) = (post.key(), &ask.packet);
+            let judgement = judge_stage(world, &key, post.stage, post.direction, packet);
+            Reply::from(judgement)
+        }
     })
 }

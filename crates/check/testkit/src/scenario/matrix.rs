@@ -106,7 +106,7 @@ fn cells(line: usize, row: &str, columns: &[End]) -> Result<Vec<Query>, String> 
         };
         asked.push(Query {
             span: Span::new(line, start..start + 1),
-            ..Query::between(source.clone(), destination.clone(), bare, expected)
+            ..Query::between(source.clone(), destination.clone(), bare, expected.into())
         });
     }
     Ok(asked)

@@ -4,8 +4,8 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 
-use ocicat_api::Protocol;
-use ocicat_oracle::{Census, Packet, Verdict};
+use ocicat_api::{Kind, ObjectKey, Protocol};
+use ocicat_oracle::{Census, Direction, Packet, Stage, Verdict};
 
 /// A packet between two ends, and what should become of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,11 +17,10 @@ pub struct Query {
     pub packet: Packet,
     /// Where the packet goes, and to which port, after the translation of its destination.
     pub translated: Option<(End, u16)>,
-    /// The host that is asked; without, both ends are.
-    pub path: Option<HostPath>,
-    pub expected: Verdict,
-    /// The verdict if staged policy were enforced, where one is expected.
-    pub pending: Option<Verdict>,
+    pub whom: Whom,
+    pub expected: Answer,
+    /// What is said if staged policy were enforced, where that is asked.
+    pub pending: Option<Answer>,
     /// What must have decided, in the oracle's words; empty where nothing is expected.
     pub decider: String,
     /// What stands after `#`; empty where nothing does.
@@ -59,6 +58,35 @@ pub enum End {
     },
 }
 
+/// Who is asked.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Whom {
+    /// The workloads that have the addresses of the packet.
+    #[default]
+    Ends,
+    /// All who judge on the way through a host.
+    Host(HostPath),
+    /// One stage of a host endpoint.
+    Stage(Post),
+}
+
+/// What is said of a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    Verdict(Verdict),
+    /// Nothing judges at that stage.
+    Absent,
+}
+
+/// A stage of a host endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Post {
+    /// The name of a HostEndpoint.
+    pub host: String,
+    pub stage: Stage,
+    pub direction: Direction,
+}
+
 /// A host, and the interfaces by which a packet comes to it and leaves it. Without one, it comes
 /// from the host itself or a workload there, or goes to such.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,10 +98,24 @@ pub struct HostPath {
 
 pub const SOURCE_PORT: u16 = 40_000;
 
+const STAGES: [(&str, Stage); 4] = [
+    ("untracked", Stage::Untracked),
+    ("prednat", Stage::PreDnat),
+    ("forward", Stage::Forward),
+    ("local", Stage::Local),
+];
+
+const ANSWERS: [(&str, Answer); 4] = [
+    ("Allow", Answer::Verdict(Verdict::Allow)),
+    ("Deny", Answer::Verdict(Verdict::Deny)),
+    ("Next", Answer::Verdict(Verdict::Next)),
+    ("Absent", Answer::Absent),
+];
+
 impl Query {
     /// A query of exactly this packet.
     #[must_use]
-    pub fn of(packet: &Packet, expected: Verdict, comment: impl Into<String>) -> Self {
+    pub fn of(packet: &Packet, expected: impl Into<Answer>, comment: impl Into<String>) -> Self {
         let source = End::Address(packet.source);
         let destination = End::Address(packet.destination);
         Self {
@@ -83,24 +125,19 @@ impl Query {
                 ..*packet
             },
             comment: comment.into(),
-            ..Self::between(source, destination, *packet, expected)
+            ..Self::between(source, destination, *packet, expected.into())
         }
     }
 
     /// A query that was not read from a line, and is only of this.
-    pub(super) fn between(
-        source: End,
-        destination: End,
-        packet: Packet,
-        expected: Verdict,
-    ) -> Self {
+    pub(super) fn between(source: End, destination: End, packet: Packet, expected: Answer) -> Self {
         Self {
             span: Span::default(),
             source,
             destination,
             packet,
             translated: None,
-            path: None,
+            whom: Whom::Ends,
             expected,
             pending: None,
             decider: String::new(),
@@ -203,8 +240,10 @@ impl fmt::Display for Query {
         if let Some((end, port)) = &self.translated {
             write!(f, " to {}", end.text(Some(*port)))?;
         }
-        if let Some(path) = &self.path {
-            write!(f, " {path}")?;
+        match &self.whom {
+            Whom::Ends => {}
+            Whom::Host(path) => write!(f, " at {path}")?,
+            Whom::Stage(post) => write!(f, " at {post}")?,
         }
         write!(
             f,
@@ -218,10 +257,44 @@ impl fmt::Display for Query {
     }
 }
 
-/// `at NODE in INTERFACE out INTERFACE`, as far as there are such.
+/// `eth0 prednat ingress`.
+impl fmt::Display for Post {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = STAGES.iter().find(|(_, stage)| *stage == self.stage);
+        let name = name.map_or("", |(name, _)| name);
+        write!(f, "{} {name} {}", self.host, self.direction)
+    }
+}
+
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = ANSWERS.iter().find(|(_, answer)| answer == self);
+        f.write_str(name.map_or("", |(name, _)| name))
+    }
+}
+
+impl From<Verdict> for Answer {
+    fn from(verdict: Verdict) -> Self {
+        Self::Verdict(verdict)
+    }
+}
+
+impl Post {
+    /// The key of its host endpoint.
+    #[must_use]
+    pub fn key(&self) -> ObjectKey {
+        ObjectKey {
+            kind: Kind::HostEndpoint,
+            namespace: None,
+            name: self.host.as_str().into(),
+        }
+    }
+}
+
+/// `NODE in INTERFACE out INTERFACE`, as far as there are such.
 impl fmt::Display for HostPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "at {}", self.node)?;
+        write!(f, "{}", self.node)?;
         if let Some(interface) = &self.input {
             write!(f, " in {interface}")?;
         }
@@ -233,10 +306,10 @@ impl fmt::Display for HostPath {
 }
 
 /// `Allow pending Deny by DECIDER`, as far as there is such.
-pub fn expectation(verdict: Verdict, pending: Option<Verdict>, decider: &str) -> String {
-    let mut text = format!("{verdict:?}");
+pub fn expectation(answer: Answer, pending: Option<Answer>, decider: &str) -> String {
+    let mut text = answer.to_string();
     if let Some(pending) = pending {
-        text.push_str(&format!(" pending {pending:?}"));
+        text.push_str(&format!(" pending {pending}"));
     }
     if !decider.is_empty() {
         text.push_str(&format!(" by {decider}"));
@@ -245,7 +318,8 @@ pub fn expectation(verdict: Verdict, pending: Option<Verdict>, decider: &str) ->
 }
 
 const UNSPECIFIED: IpAddr = IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED);
-const SHAPE: &str = "expected PROTOCOL SOURCE > DESTINATION [type N [code N]] Allow|Deny";
+const SHAPE: &str = "expected PROTOCOL SOURCE > DESTINATION [type N [code N]] \
+                     [at ...] Allow|Deny|Next|Absent";
 
 /// Words of a line, with the bytes where they begin.
 pub fn words(line: &str) -> impl Iterator<Item = (usize, &str)> {
@@ -255,7 +329,8 @@ pub fn words(line: &str) -> impl Iterator<Item = (usize, &str)> {
 }
 
 /// Reads `PROTOCOL SOURCE > DESTINATION [type N [code N]] [to END:PORT] [at NODE [in INTERFACE]
-/// [out INTERFACE]] VERDICT [pending VERDICT] [by DECIDER] [# COMMENT]`.
+/// [out INTERFACE] | at HOSTENDPOINT STAGE DIRECTION] ANSWER [pending ANSWER] [by DECIDER]
+/// [# COMMENT]`.
 pub fn parse(line: usize, whole: &str) -> Result<Query, String> {
     let (text, comment) = whole.split_once('#').unwrap_or((whole, ""));
     let mut words = words(text);
@@ -275,7 +350,7 @@ pub fn parse(line: usize, whole: &str) -> Result<Query, String> {
     } else if source_port.or(destination_port).is_some() {
         return Err(format!("protocol {protocol} has no ports"));
     }
-    let mut query = Query::between(source, destination, packet, Verdict::Deny);
+    let mut query = Query::between(source, destination, packet, Answer::Absent);
     let start = parse_fields(&mut query, &mut words)?;
     parse_expectation(&mut query, &mut words, text)?;
     query.span = Span::new(line, start..text.trim_end().len());
@@ -290,33 +365,55 @@ fn parse_fields<'t>(
 ) -> Result<usize, String> {
     let is_icmp = query.packet.is_icmp();
     while let Some((start, word)) = words.next() {
-        if let Some(verdict) = parse_verdict(word) {
-            query.expected = verdict;
+        if let Some(answer) = parse_answer(word) {
+            query.expected = answer;
             return Ok(start);
         }
         let mut next = || words.next().map(|(_, word)| word).unwrap_or_default();
-        match (word, &mut query.path) {
+        match (word, &mut query.whom) {
             ("type", _) if is_icmp => query.packet.icmp_type = number(word, next())?,
             ("code", _) if is_icmp => query.packet.icmp_code = number(word, next())?,
-            ("at", path @ None) => {
-                *path = Some(HostPath {
-                    node: next().to_owned(),
-                    input: None,
-                    output: None,
-                });
-            }
             ("to", _) if query.packet.has_ports() => {
                 let word = next();
                 let (end, port) = parse_end(word)?;
                 let port = port.ok_or(format!("{word:?}: expected a port after the end"))?;
                 query.translated = Some((end, port));
             }
-            ("in", Some(path)) => path.input = Some(next().to_owned()),
-            ("out", Some(path)) => path.output = Some(next().to_owned()),
+            ("at", whom @ Whom::Ends) => {
+                *whom = Whom::Host(HostPath {
+                    node: next().to_owned(),
+                    input: None,
+                    output: None,
+                });
+            }
+            ("in", Whom::Host(path)) => path.input = Some(next().to_owned()),
+            ("out", Whom::Host(path)) => path.output = Some(next().to_owned()),
+            (stage, whom @ Whom::Host(_)) => *whom = parse_stage(whom, stage, next())?,
             (other, _) => return Err(format!("{SHAPE}, found {other:?}")),
         }
     }
     Err(SHAPE.to_owned())
+}
+
+/// A stage of what was taken for a host.
+fn parse_stage(whom: &Whom, stage: &str, direction: &str) -> Result<Whom, String> {
+    let known = STAGES.iter().find(|(name, _)| *name == stage);
+    let (Whom::Host(path), Some((_, stage))) = (whom, known) else {
+        return Err(format!(
+            "{stage:?}: expected in or out and an interface, stage untracked, prednat, forward or \
+             local, or an answer"
+        ));
+    };
+    let direction = match direction {
+        "ingress" => Direction::Ingress,
+        "egress" => Direction::Egress,
+        other => return Err(format!("{other:?}: expected ingress or egress")),
+    };
+    Ok(Whom::Stage(Post {
+        host: path.node.clone(),
+        stage: *stage,
+        direction,
+    }))
 }
 
 fn parse_expectation<'t>(
@@ -327,8 +424,9 @@ fn parse_expectation<'t>(
     while let Some((start, word)) = words.next() {
         match word {
             "pending" if query.pending.is_none() => {
-                let verdict = words.next().and_then(|(_, word)| parse_verdict(word));
-                query.pending = Some(verdict.ok_or("expected Allow or Deny after pending")?);
+                let answer = words.next().and_then(|(_, word)| parse_answer(word));
+                let message = "expected Allow, Deny, Next or Absent after pending";
+                query.pending = Some(answer.ok_or(message)?);
             }
             "by" => {
                 text[start + 2..].trim().clone_into(&mut query.decider);
@@ -343,12 +441,9 @@ fn parse_expectation<'t>(
     Ok(())
 }
 
-fn parse_verdict(word: &str) -> Option<Verdict> {
-    match word {
-        "Allow" => Some(Verdict::Allow),
-        "Deny" => Some(Verdict::Deny),
-        _ => None,
-    }
+fn parse_answer(word: &str) -> Option<Answer> {
+    let known = ANSWERS.iter().find(|(name, _)| *name == word);
+    known.map(|(_, answer)| *answer)
 }
 
 fn number(field: &str, text: &str) -> Result<u8, String> {

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use ocicat_oracle::Verdict;
+
 use super::query::expectation;
-use super::{Act, Answer, Ask, Scenario, Span};
+use super::{Act, Answer, Ask, Reply, Scenario, Span};
 
 impl Scenario {
     /// The text of a file with what `judge` says in the place of what is expected; everything else
@@ -15,7 +17,7 @@ impl Scenario {
     /// one expectation would have to say two things.
     pub fn rewritten(
         text: &str,
-        mut judge: impl FnMut(&Act, &Ask) -> Result<Answer, String>,
+        mut judge: impl FnMut(&Act, &Ask) -> Result<Reply, String>,
     ) -> Result<String, String> {
         let scenario = Self::parse(text).map_err(|error| error.to_string())?;
         let acts = scenario.acts().map_err(|error| error.to_string())?;
@@ -23,8 +25,8 @@ impl Scenario {
         for act in &acts {
             for ask in &act.asks {
                 let line = ask.span.line;
-                let answer = judge(act, ask).map_err(|error| format!("line {line}: {error}"))?;
-                let new = replacement(text, ask, &answer);
+                let reply = judge(act, ask).map_err(|error| format!("line {line}: {error}"))?;
+                let new = replacement(text, ask, &reply);
                 let old = edits.insert(ask.span.clone(), new.clone());
                 if old.is_some_and(|old| old != new) {
                     return Err(format!(
@@ -46,21 +48,21 @@ impl Scenario {
     }
 }
 
-fn replacement(text: &str, ask: &Ask, answer: &Answer) -> String {
+fn replacement(text: &str, ask: &Ask, reply: &Reply) -> String {
     let line = text.lines().nth(ask.span.line - 1).unwrap_or_default();
     match line.get(ask.span.start..ask.span.end) {
-        Some("+" | "-") => match answer.verdict {
-            ocicat_oracle::Verdict::Allow => "+".to_owned(),
+        Some("+" | "-") => match reply.answer {
+            Answer::Verdict(Verdict::Allow) => "+".to_owned(),
             _ => "-".to_owned(),
         },
         _ => {
             let decider = match &ask.decider {
                 none if none.is_empty() => "",
-                same if answer.deciders.contains(same) => same,
-                _ => answer.deciders.last().map_or("", String::as_str),
+                same if reply.deciders.contains(same) => same,
+                _ => reply.deciders.last().map_or("", String::as_str),
             };
-            let pending = ask.pending.and(answer.pending);
-            expectation(answer.verdict, pending, decider)
+            let pending = ask.pending.and(reply.pending);
+            expectation(reply.answer, pending, decider)
         }
     }
 }

@@ -89,6 +89,57 @@ fn a_wrong_expectation_is_found_with_its_line() {
     assert_eq!(found, ["line 33: no endpoint shop/nobody"]);
 }
 
+const EDGE: &str = "\
+-- resources --
+apiVersion: projectcalico.org/v3
+kind: HostEndpoint
+metadata: {name: eth0}
+spec: {node: one, interfaceName: eth0, expectedIPs: [192.0.2.1]}
+---
+apiVersion: projectcalico.org/v3
+kind: GlobalNetworkPolicy
+metadata: {name: early}
+spec:
+  preDNAT: true
+  applyOnForward: true
+  ingress:
+    - {action: Deny, protocol: TCP, destination: {ports: [80]}}
+---
+apiVersion: projectcalico.org/v3
+kind: StagedGlobalNetworkPolicy
+metadata: {name: early}
+spec: {stagedAction: Delete}
+
+-- queries --
+tcp 198.51.100.1 > 192.0.2.1:80 at eth0 prednat ingress Deny pending Absent
+tcp 198.51.100.1 > 192.0.2.1:81 at eth0 prednat ingress Next
+icmp 192.0.2.1 > 198.51.100.1 type 8 at eth0 local egress Deny
+tcp 198.51.100.1 > 192.0.2.1:80 Allow        # no workload
+";
+
+#[test]
+fn stages_and_what_is_pending_are_asked() {
+    let scenario = Scenario::parse(EDGE).expect("a scenario");
+    assert_eq!(scenario.disagreements(ask_oracle), Vec::<String>::new());
+    let wrong = EDGE.replace("pending Absent", "pending Next");
+    let wrong = Scenario::parse(&wrong).expect("a scenario");
+    let found = wrong.disagreements(ask_oracle);
+    let expected = "line 22: 198.51.100.1:40000 > 192.0.2.1:80 protocol 6: expected Deny pending Next, got Deny pending Absent by default gnp/early ingress[0]";
+    assert_eq!(found, [expected]);
+    let printed: Vec<String> = (scenario.steps.iter())
+        .filter_map(|step| match step {
+            Step::Query(query) => Some(query.to_string()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(
+        printed[0],
+        "tcp 198.51.100.1:40000 > 192.0.2.1:80 at eth0 prednat ingress Deny pending Absent"
+    );
+    let read = Scenario::parse(&scenario.to_string()).expect("a scenario");
+    assert_eq!(read.disagreements(ask_oracle), Vec::<String>::new());
+}
+
 #[test]
 fn mistakes_are_named() {
     for (text, line, part) in [
@@ -275,9 +326,11 @@ fn hosts_and_pending_verdicts_are_read() {
     let Step::Query(query) = &scenario.steps[0] else {
         panic!("a query")
     };
-    let path = query.path.as_ref().expect("a path").to_string();
-    assert_eq!(path, "at one in eth0 out eth1");
-    assert_eq!(query.pending, Some(ocicat_oracle::Verdict::Deny));
+    let Whom::Host(path) = &query.whom else {
+        panic!("a host")
+    };
+    assert_eq!(path.to_string(), "one in eth0 out eth1");
+    assert_eq!(query.pending, Some(ocicat_oracle::Verdict::Deny.into()));
     assert_eq!(query.decider, "a rule");
     assert!(
         scenario
