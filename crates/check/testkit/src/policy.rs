@@ -197,7 +197,9 @@ fn plain_rule(action: Action) -> Rule {
 fn add_service(random: &mut Random, rule: &mut Rule, direction: Direction) {
     let service = ServiceMatch {
         namespace: random.pick(&NAMESPACES).into(),
-        name: random.weighted(&[(45, SERVICES[0]), (45, SERVICES[1]), (10, SERVICES[2])]).into(),
+        name: random
+            .weighted(&[(45, SERVICES[0]), (45, SERVICES[1]), (10, SERVICES[2])])
+            .into(),
     };
     let side = match direction {
         Direction::Ingress => &mut rule.source,

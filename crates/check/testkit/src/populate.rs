@@ -231,12 +231,10 @@ impl Species {
                 action: staged_action(random),
                 policy: policy::calico(random, None, &name),
             }),
-            Self::StagedKubernetesNetworkPolicy => {
-                Object::StagedKubernetesNetworkPolicy(Staged {
-                    action: staged_action(random),
-                    policy: policy::kube(random, space, &name),
-                })
-            }
+            Self::StagedKubernetesNetworkPolicy => Object::StagedKubernetesNetworkPolicy(Staged {
+                action: staged_action(random),
+                policy: policy::kube(random, space, &name),
+            }),
         }
     }
 

@@ -18,7 +18,11 @@ use crate::{Random, expression};
 pub fn cluster(random: &mut Random, name: &str) -> ClusterNetworkPolicy {
     ClusterNetworkPolicy {
         metadata: metadata(None, name, BTreeMap::new()),
-        tier: random.pick(&[ClusterTier::Admin, ClusterTier::Admin, ClusterTier::Baseline]),
+        tier: random.pick(&[
+            ClusterTier::Admin,
+            ClusterTier::Admin,
+            ClusterTier::Baseline,
+        ]),
         priority: random.pick(&[0, 1, 50, 50, 1000]),
         subject: subject(random),
         ingress: random.several(0, 4, |random| rule(random, Direction::Ingress)),
@@ -45,11 +49,7 @@ fn namespaces(random: &mut Random) -> Selector {
 }
 
 pub fn rule(random: &mut Random, direction: Direction) -> ClusterRule {
-    let action = random.weighted(&[
-        (35, Action::Allow),
-        (35, Action::Deny),
-        (30, Action::Pass),
-    ]);
+    let action = random.weighted(&[(35, Action::Allow), (35, Action::Deny), (30, Action::Pass)]);
     let mut rule = ClusterRule {
         name: random.pick(&["", "first", "second"]).into(),
         action,
