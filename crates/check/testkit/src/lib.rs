@@ -28,6 +28,7 @@
 //! ```
 
 mod expression;
+mod gate;
 mod history;
 mod minimise;
 mod packet;
