@@ -28,6 +28,7 @@
 //! ```
 
 mod expression;
+mod gate;
 mod history;
 mod minimise;
 mod packet;
@@ -44,4 +45,4 @@ pub use packet::Targets;
 pub use populate::random_world;
 pub use print::{print_object, print_world};
 pub use random::Random;
-pub use scenario::{End, Query, Scenario, ScenarioError, Step};
+pub use scenario::{Answer, End, Post, Query, Scenario, ScenarioError, Step};

@@ -25,17 +25,26 @@
 //! and name), and `queries` asks of the world as it then is. A query names ends by address or as
 //! `namespace/name` of a Pod or WorkloadEndpoint; of two families it takes that of the other end,
 //! IPv4 before IPv6. The source port is 40000 unless it is written. `#` begins a comment.
+//!
+//! What is expected is the verdict of both ends, or of one stage of a host endpoint, where it may
+//! be Absent; after `pending` what it would be if staged policies were enforced:
+//!
+//! ```text
+//! tcp 192.0.2.1 > 10.0.0.1:22 at eth0 prednat ingress Next
+//! tcp shop/web > shop/db:80 Allow pending Deny
+//! ```
 
 mod query;
 mod reader;
 
 use std::fmt;
 
-use ocicat_oracle::{Packet, Verdict, World};
+use ocicat_api::{Kind, ObjectKey};
+use ocicat_oracle::{Packet, World, judge_stage, verdict};
 
 use crate::{Change, print_object};
 
-pub use query::{End, Query};
+pub use query::{Answer, End, Post, Query};
 
 /// A scenario file.
 #[derive(Debug, Clone, PartialEq)]
@@ -86,30 +95,68 @@ impl Scenario {
         }
     }
 
-    /// Follows the scenario and asks `judge` every query; returns what is not as expected, a line
-    /// for each.
-    pub fn disagreements(&self, mut judge: impl FnMut(&World, &Packet) -> Verdict) -> Vec<String> {
+    /// Follows the scenario and asks `judge` every query, of the world and of the pending one;
+    /// returns what is not as expected, a line for each.
+    pub fn disagreements(
+        &self,
+        mut judge: impl FnMut(&World, Option<&Post>, &Packet) -> Answer,
+    ) -> Vec<String> {
         let mut world = World::default();
         let mut found = Vec::new();
         for step in &self.steps {
-            match step {
-                Step::Change(change) => change.apply(&mut world),
-                Step::Query(query) => match query.packet(&world) {
-                    Err(message) => found.push(format!("line {}: {message}", query.line)),
-                    Ok(packet) => {
-                        let verdict = judge(&world, &packet);
-                        if verdict != query.expected {
-                            let expected = query.expected;
-                            let line = query.line;
-                            found.push(format!(
-                                "line {line}: {packet}: expected {expected:?}, got {verdict:?}"
-                            ));
-                        }
-                    }
-                },
+            let query = match step {
+                Step::Change(change) => {
+                    change.apply(&mut world);
+                    continue;
+                }
+                Step::Query(query) => query,
+            };
+            let line = query.line;
+            let packet = match query.packet(&world) {
+                Ok(packet) => packet,
+                Err(message) => {
+                    found.push(format!("line {line}: {message}"));
+                    continue;
+                }
+            };
+            let mut compare = |world: &World, expected: Answer, word: &str| {
+                let answer = judge(world, query.post.as_ref(), &packet);
+                if answer != expected {
+                    found.push(format!(
+                        "line {line}: {packet}: expected {word}{expected}, got {answer}"
+                    ));
+                }
+            };
+            compare(&world, query.expected, "");
+            if let Some(pending) = query.pending {
+                compare(&world.pending(), pending, "pending ");
             }
         }
         found
+    }
+}
+
+impl Post {
+    /// The key of its host endpoint.
+    #[must_use]
+    pub fn key(&self) -> ObjectKey {
+        ObjectKey {
+            kind: Kind::HostEndpoint,
+            namespace: None,
+            name: self.host.as_str().into(),
+        }
+    }
+}
+
+impl Answer {
+    /// What the oracle says.
+    #[must_use]
+    pub fn of_oracle(world: &World, post: Option<&Post>, packet: &Packet) -> Self {
+        let Some(post) = post else {
+            return Self::Verdict(verdict(world, packet).verdict);
+        };
+        judge_stage(world, &post.key(), post.stage, post.direction, packet)
+            .map_or(Self::Absent, |judgement| Self::Verdict(judgement.verdict))
     }
 }
 

@@ -2,8 +2,7 @@
 
 use std::path::Path;
 
-use ocicat_oracle::verdict;
-use ocicat_testkit::Scenario;
+use ocicat_testkit::{Answer, Scenario};
 
 #[test]
 fn the_oracle_agrees_with_every_scenario_file() {
@@ -14,7 +13,7 @@ fn the_oracle_agrees_with_every_scenario_file() {
         let text = std::fs::read_to_string(&path).expect("a scenario file");
         let scenario = Scenario::parse(&text);
         let scenario = scenario.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        let found = scenario.disagreements(|world, packet| verdict(world, packet).verdict);
+        let found = scenario.disagreements(Answer::of_oracle);
         assert!(
             found.is_empty(),
             "{}:\n{}",

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use ocicat_api::Protocol;
-use ocicat_oracle::{Census, Packet, Verdict, World};
+use ocicat_oracle::{Census, Direction, Packet, Stage, Verdict, World};
 
 /// A packet between two ends, and what should become of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,7 +15,11 @@ pub struct Query {
     pub destination: End,
     /// All of the packet but its addresses, which are unspecified ones.
     pub packet: Packet,
-    pub expected: Verdict,
+    /// Who is asked; `None` for both ends.
+    pub post: Option<Post>,
+    pub expected: Answer,
+    /// What is expected when staged policies count, if that is said.
+    pub pending: Option<Answer>,
     /// What stands after `#`; empty where nothing does.
     pub comment: String,
 }
@@ -31,12 +35,43 @@ pub enum End {
     },
 }
 
+/// A stage of a host endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Post {
+    /// The name of a HostEndpoint.
+    pub host: String,
+    pub stage: Stage,
+    pub direction: Direction,
+}
+
+/// What is said of a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    Verdict(Verdict),
+    /// Nothing judges at that stage.
+    Absent,
+}
+
+const STAGES: [(&str, Stage); 4] = [
+    ("untracked", Stage::Untracked),
+    ("prednat", Stage::PreDnat),
+    ("forward", Stage::Forward),
+    ("local", Stage::Local),
+];
+
+const ANSWERS: [(&str, Answer); 4] = [
+    ("Allow", Answer::Verdict(Verdict::Allow)),
+    ("Deny", Answer::Verdict(Verdict::Deny)),
+    ("Next", Answer::Verdict(Verdict::Next)),
+    ("Absent", Answer::Absent),
+];
+
 const SOURCE_PORT: u16 = 40_000;
 
 impl Query {
-    /// A query of exactly this packet.
+    /// A query of exactly this packet, of both of its ends.
     #[must_use]
-    pub fn of(packet: &Packet, expected: Verdict, comment: impl Into<String>) -> Self {
+    pub fn of(packet: &Packet, expected: Answer, comment: impl Into<String>) -> Self {
         let unspecified = IpAddr::from([0, 0, 0, 0]);
         Self {
             line: 0,
@@ -47,7 +82,9 @@ impl Query {
                 destination: unspecified,
                 ..*packet
             },
+            post: None,
             expected,
+            pending: None,
             comment: comment.into(),
         }
     }
@@ -122,7 +159,13 @@ impl fmt::Display for Query {
                 self.packet.icmp_type, self.packet.icmp_code
             )?;
         }
-        write!(f, " {:?}", self.expected)?;
+        if let Some(post) = &self.post {
+            write!(f, " at {post}")?;
+        }
+        write!(f, " {}", self.expected)?;
+        if let Some(pending) = &self.pending {
+            write!(f, " pending {pending}")?;
+        }
         for (index, line) in self.comment.lines().enumerate() {
             write!(f, "{}# {line}", if index == 0 { "  " } else { "\n" })?;
         }
@@ -130,10 +173,29 @@ impl fmt::Display for Query {
     }
 }
 
-/// Reads `PROTOCOL SOURCE > DESTINATION [type N [code N]] VERDICT [# COMMENT]`.
+/// `eth0 prednat ingress`.
+impl fmt::Display for Post {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = STAGES.iter().find(|(_, stage)| *stage == self.stage);
+        let name = name.map_or("", |(name, _)| name);
+        write!(f, "{} {name} {}", self.host, self.direction)
+    }
+}
+
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = ANSWERS.iter().find(|(_, answer)| answer == self);
+        f.write_str(name.map_or("", |(name, _)| name))
+    }
+}
+
+const SHAPE: &str = "expected PROTOCOL SOURCE > DESTINATION [type N [code N]] \
+                     [at HOSTENDPOINT STAGE DIRECTION] Allow|Deny|Next|Absent [pending …]";
+
+/// Reads `PROTOCOL SOURCE > DESTINATION [type N [code N]] [at HOSTENDPOINT STAGE DIRECTION] ANSWER
+/// [pending ANSWER] [# COMMENT]`.
 pub fn parse(line: usize, text: &str) -> Result<Query, String> {
     let (text, comment) = text.split_once('#').unwrap_or((text, ""));
-    const SHAPE: &str = "expected PROTOCOL SOURCE > DESTINATION [type N [code N]] Allow|Deny";
     let mut words = text.split_whitespace();
     let mut word = || words.next().ok_or(SHAPE);
     let (protocol, from, arrow, to) = (word()?, word()?, word()?, word()?);
@@ -152,38 +214,65 @@ pub fn parse(line: usize, text: &str) -> Result<Query, String> {
     } else if source_port.or(destination_port).is_some() {
         return Err(format!("protocol {protocol} has no ports"));
     }
-    let mut expected = None;
-    while let Some(word) = words.next() {
-        let field = match word {
-            "Allow" => {
-                expected = Some(Verdict::Allow);
-                break;
+    let mut post = None;
+    let expected = loop {
+        let field = match words.next().ok_or(SHAPE)? {
+            "at" if post.is_none() => {
+                post = Some(parse_post(&mut words)?);
+                continue;
             }
-            "Deny" => {
-                expected = Some(Verdict::Deny);
-                break;
-            }
-            "type" if packet.is_icmp() => &mut packet.icmp_type,
-            "code" if packet.is_icmp() => &mut packet.icmp_code,
-            other => return Err(format!("{SHAPE}, found {other:?}")),
+            word @ "type" if packet.is_icmp() => (word, &mut packet.icmp_type),
+            word @ "code" if packet.is_icmp() => (word, &mut packet.icmp_code),
+            other => break parse_answer(other)?,
         };
         let number = words.next().unwrap_or_default();
-        *field = number
+        *field.1 = number
             .parse()
-            .map_err(|_| format!("{number:?}: expected a number 0-255 after {word:?}"))?;
-    }
-    if let Some(rest) = words.next() {
+            .map_err(|_| format!("{number:?}: expected a number 0-255 after {:?}", field.0))?;
+    };
+    let mut rest = words.peekable();
+    let pending = match rest.next_if_eq(&"pending") {
+        Some(_) => Some(parse_answer(rest.next().ok_or(SHAPE)?)?),
+        None => None,
+    };
+    if let Some(rest) = rest.next() {
         return Err(format!("expected the end of the line, found {rest:?}"));
     }
-    let expected = expected.ok_or(SHAPE)?;
-    let comment = comment.trim().to_owned();
     Ok(Query {
         line,
         source,
         destination,
         packet,
+        post,
         expected,
-        comment,
+        pending,
+        comment: comment.trim().to_owned(),
+    })
+}
+
+fn parse_answer(word: &str) -> Result<Answer, String> {
+    let known = ANSWERS.iter().find(|(name, _)| *name == word);
+    known.map(|(_, answer)| *answer).ok_or_else(|| format!("{SHAPE}, found {word:?}"))
+}
+
+fn parse_post<'a>(words: &mut impl Iterator<Item = &'a str>) -> Result<Post, String> {
+    let (host, stage, direction) = (words.next(), words.next(), words.next());
+    let (Some(host), Some(stage), Some(direction)) = (host, stage, direction) else {
+        return Err(SHAPE.to_owned());
+    };
+    let known = STAGES.iter().find(|(name, _)| *name == stage);
+    let (_, stage) = known.ok_or_else(|| {
+        format!("{stage:?}: expected stage untracked, prednat, forward or local")
+    })?;
+    let direction = match direction {
+        "ingress" => Direction::Ingress,
+        "egress" => Direction::Egress,
+        other => return Err(format!("{other:?}: expected ingress or egress")),
+    };
+    Ok(Post {
+        host: host.to_owned(),
+        stage: *stage,
+        direction,
     })
 }
 

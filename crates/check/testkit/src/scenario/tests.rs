@@ -1,5 +1,4 @@
 use ocicat_api::Kind;
-use ocicat_oracle::{Packet, Verdict, verdict};
 
 use super::*;
 use crate::{Random, Targets, random_change, random_world};
@@ -49,16 +48,12 @@ tcp 192.0.2.1 > shop/db:80 Allow
 47 192.0.2.1 > shop/db Allow
 ";
 
-fn by_oracle(world: &World, packet: &Packet) -> Verdict {
-    verdict(world, packet).verdict
-}
-
 #[test]
 fn a_scenario_is_followed() {
     let scenario = Scenario::parse(SHOP).expect("a scenario");
     assert_eq!(scenario.title, "Only the web server may ask the database.");
     assert_eq!(scenario.steps.len(), 4 + 6 + 1 + 2);
-    assert_eq!(scenario.disagreements(by_oracle), Vec::<String>::new());
+    assert_eq!(scenario.disagreements(Answer::of_oracle), Vec::<String>::new());
     let Step::Query(second) = &scenario.steps[5] else {
         panic!("a query")
     };
@@ -74,7 +69,7 @@ fn a_wrong_expectation_is_found_with_its_line() {
     let wrong = SHOP.replace("shop/db:80 Deny ", "shop/db:80 Allow");
     let found = Scenario::parse(&wrong)
         .expect("a scenario")
-        .disagreements(by_oracle);
+        .disagreements(Answer::of_oracle);
     assert_eq!(
         found,
         ["line 31: 10.0.0.1:40000 > 10.0.0.2:80 protocol 6: expected Allow, got Deny"]
@@ -82,8 +77,60 @@ fn a_wrong_expectation_is_found_with_its_line() {
     let nobody = SHOP.replace("udp shop/web", "udp shop/nobody");
     let found = Scenario::parse(&nobody)
         .expect("a scenario")
-        .disagreements(by_oracle);
+        .disagreements(Answer::of_oracle);
     assert_eq!(found, ["line 33: no endpoint shop/nobody"]);
+}
+
+const EDGE: &str = "\
+-- resources --
+apiVersion: projectcalico.org/v3
+kind: HostEndpoint
+metadata: {name: eth0}
+spec: {node: one, interfaceName: eth0, expectedIPs: [192.0.2.1]}
+---
+apiVersion: projectcalico.org/v3
+kind: GlobalNetworkPolicy
+metadata: {name: early}
+spec:
+  preDNAT: true
+  applyOnForward: true
+  ingress:
+    - {action: Deny, protocol: TCP, destination: {ports: [80]}}
+---
+apiVersion: projectcalico.org/v3
+kind: StagedGlobalNetworkPolicy
+metadata: {name: early}
+spec: {stagedAction: Delete}
+
+-- queries --
+tcp 198.51.100.1 > 192.0.2.1:80 at eth0 prednat ingress Deny pending Absent
+tcp 198.51.100.1 > 192.0.2.1:81 at eth0 prednat ingress Next
+icmp 192.0.2.1 > 198.51.100.1 type 8 at eth0 local egress Deny
+tcp 198.51.100.1 > 192.0.2.1:80 Allow        # no workload
+";
+
+#[test]
+fn stages_and_what_is_pending_are_asked() {
+    let scenario = Scenario::parse(EDGE).expect("a scenario");
+    assert_eq!(scenario.disagreements(Answer::of_oracle), Vec::<String>::new());
+    let wrong = EDGE.replace("pending Absent", "pending Next");
+    let wrong = Scenario::parse(&wrong).expect("a scenario");
+    let found = wrong.disagreements(Answer::of_oracle);
+    let expected =
+        "line 22: 198.51.100.1:40000 > 192.0.2.1:80 protocol 6: expected pending Next, got Absent";
+    assert_eq!(found, [expected]);
+    let printed: Vec<String> = (scenario.steps.iter())
+        .filter_map(|step| match step {
+            Step::Query(query) => Some(query.to_string()),
+            Step::Change(_) => None,
+        })
+        .collect();
+    assert_eq!(
+        printed[0],
+        "tcp 198.51.100.1:40000 > 192.0.2.1:80 at eth0 prednat ingress Deny pending Absent"
+    );
+    let read = Scenario::parse(&scenario.to_string()).expect("a scenario");
+    assert_eq!(read.disagreements(Answer::of_oracle), Vec::<String>::new());
 }
 
 #[test]
@@ -121,6 +168,21 @@ fn mistakes_are_named() {
         ),
         ("-- queries --\n47 1.1.1.1 > 2.2.2.2", 2, "Allow|Deny"),
         (
+            "-- queries --\n47 1.1.1.1 > 2.2.2.2 at eth0 late ingress Allow",
+            2,
+            "expected stage",
+        ),
+        (
+            "-- queries --\n47 1.1.1.1 > 2.2.2.2 at eth0 local in Allow",
+            2,
+            "expected ingress or egress",
+        ),
+        (
+            "-- queries --\n47 1.1.1.1 > 2.2.2.2 Allow pending",
+            2,
+            "Allow|Deny",
+        ),
+        (
             "-- queries --\n47 1.1.1.1 > 2.2.2.2 Allow it",
             2,
             "expected the end of the line",
@@ -154,7 +216,12 @@ fn what_is_printed_reads_back() {
         let targets = Targets::of(&world);
         let queries = random.several(20, 20, |random| {
             let packet = targets.packet(random);
-            Query::of(&packet, by_oracle(&world, &packet), "because\nof that")
+            let expected = Answer::of_oracle(&world, None, &packet);
+            Query {
+                pending: random
+                    .maybe(50, |_| Answer::of_oracle(&world.pending(), None, &packet)),
+                ..Query::of(&packet, expected, "because\nof that")
+            }
         });
         let mut written = Scenario::of("What it is.", &world, queries);
         written
@@ -173,6 +240,6 @@ fn what_is_printed_reads_back() {
         };
         assert_eq!(packets(&read), packets(&written));
         // The decoder reads what the generator meant: the oracle says the same of both.
-        assert_eq!(read.disagreements(by_oracle), Vec::<String>::new());
+        assert_eq!(read.disagreements(Answer::of_oracle), Vec::<String>::new());
     }
 }
