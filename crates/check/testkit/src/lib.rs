@@ -30,6 +30,7 @@
 
 mod corpus;
 mod expression;
+mod gate;
 mod history;
 mod minimise;
 mod packet;

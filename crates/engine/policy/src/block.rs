@@ -70,6 +70,8 @@ pub(crate) struct Asked {
     pub(crate) far: Far,
     /// Ports of the far end that the rule knows by name.
     pub(crate) ports: Box<[(Name, u8, QuestionId)]>,
+    /// The question about the service whose ports the rule asks for.
+    pub(crate) backend: Option<QuestionId>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -199,6 +201,12 @@ impl Asked {
         } else {
             Reach::Classes(self.deviating(questions))
         }
+    }
+
+    /// The questions whose answers are port numbers, or numbers of sets of ports.
+    pub(crate) fn numbered(&self) -> impl Iterator<Item = QuestionId> + '_ {
+        let named = self.ports.iter().map(|(.., question)| *question);
+        named.chain(self.backend)
     }
 
     fn questions(&self) -> impl Iterator<Item = QuestionId> + '_ {
@@ -444,9 +452,14 @@ fn ask(
         let key = QuestionKey::NamedPort(name, protocol);
         (name, protocol, questions.acquire(interner, key, user))
     });
+    let ports = ports.collect();
+    let service = |test: &&AddressTest| matches!(test, AddressTest::Service(..));
+    let service = rule.far.tests().find(service).filter(|_| rule.backend);
+    let backend = service.and_then(|test| questions.find(&QuestionKey::Address(test.clone())));
     Asked {
         far,
-        ports: ports.collect(),
+        ports,
+        backend,
     }
 }
 
@@ -460,7 +473,7 @@ pub(crate) fn ask_side(
     let mut term = |test: &AddressTest, sense: Sense| Term {
         question: questions.acquire(interner, QuestionKey::Address(test.clone()), user),
         sense,
-        by_owner: matches!(test, AddressTest::Owner(_)),
+        by_owner: test.asks_owner(),
     };
     match side {
         Side::Always => Far::Always,

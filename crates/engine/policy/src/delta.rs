@@ -126,7 +126,12 @@ impl Engine {
     /// Classes that became one.
     pub(crate) fn tell_merged(&mut self, steps: &mut Steps, changes: &ClassChanges) {
         self.tell_addresses(&mut steps.merging, &changes.moved);
-        let parts = (&self.blocks, &self.questions, &self.classes);
+        let parts = (
+            &self.blocks,
+            &self.questions,
+            &self.classes,
+            &self.lists.port_sets,
+        );
         let store = (&mut self.outcomes, &mut self.rows);
         let mut workshop = Workshop::new(parts, store, self.budget, &mut self.scratch);
         let indices: Vec<StackIndex> = self.stacks.items.iter().map(|(index, _)| index).collect();

@@ -16,7 +16,7 @@ pub(crate) enum Mark {
     /// Of claimed classes, where it is another than without answers; of unclaimed ones, where it
     /// is not no and may decide.
     Truth(Truth),
-    /// Which question, and the port number.
+    /// Which question, and the number of the port, or of the set of ports.
     Port(u32, u16),
 }
 

@@ -495,6 +495,8 @@ impl NearView<'_> {
                 let inside = |nets: &[ipnet::IpNet]| nets.iter().any(|net| net.contains(&address));
                 inside(&test.nets) && !inside(&test.except)
             }
+            // No rule asks that of its near side.
+            AddressTest::Node(_) | AddressTest::Service(..) => false,
         };
         match side {
             Side::Always => true,

@@ -8,6 +8,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use crate::block::{Blocks, Truth};
 use crate::class::{ClassChanges, Classes, Signature};
 use crate::group::{Group, Groups, Mark, Marks, UNCLAIMED};
+use crate::list::PortSets;
 use crate::outcome::{Outcomes, Rows};
 use crate::paint::{Applied, Sheet};
 use crate::question::Questions;
@@ -21,11 +22,15 @@ const GROWTH: usize = 64;
 /// So many entries are added and removed one by one.
 const FEW: usize = 4;
 
+/// What tables are made from.
+pub(crate) type Parts<'a> = (&'a Blocks, &'a Questions, &'a Classes, &'a PortSets);
+
 /// What tables are made of and made from.
 pub(crate) struct Workshop<'a> {
     pub(crate) blocks: &'a Blocks,
     pub(crate) questions: &'a Questions,
     pub(crate) classes: &'a Classes,
+    port_sets: &'a PortSets,
     pub(crate) outcomes: &'a mut Outcomes,
     pub(crate) rows: &'a mut Rows,
     pub(crate) budget: Budget,
@@ -62,7 +67,7 @@ struct Built {
 
 impl<'a> Workshop<'a> {
     pub(crate) fn new(
-        (blocks, questions, classes): (&'a Blocks, &'a Questions, &'a Classes),
+        (blocks, questions, classes, port_sets): Parts<'a>,
         (outcomes, rows): (&'a mut Outcomes, &'a mut Rows),
         budget: Budget,
         scratch: &'a mut Vec<bool>,
@@ -73,6 +78,7 @@ impl<'a> Workshop<'a> {
             blocks,
             questions,
             classes,
+            port_sets,
             outcomes,
             rows,
             budget,
@@ -216,8 +222,8 @@ impl<'a> Workshop<'a> {
                 return;
             }
         }
-        for (.., question) in &asked.ports {
-            let ports = signature.ports(*question);
+        for question in asked.numbered() {
+            let ports = signature.ports(question);
             marks.extend(ports.map(|port| (number, Mark::Port(question.0, port))));
         }
     }
@@ -265,6 +271,7 @@ impl<'a> Workshop<'a> {
             near_ports: &stack.key.near.ports,
             near_open: stack.key.near.open_ports,
             signature,
+            port_sets: self.port_sets,
         }
     }
 
@@ -359,8 +366,8 @@ impl<'a> Workshop<'a> {
                     out.push((class, number, Mark::Truth(truth)));
                 }
                 if truth {
-                    for (.., question) in &asked.ports {
-                        let ports = signature.ports(*question);
+                    for question in asked.numbered() {
+                        let ports = signature.ports(question);
                         out.extend(ports.map(|p| (class, number, Mark::Port(question.0, p))));
                     }
                 }

@@ -341,7 +341,12 @@ impl Engine {
         if !moved && idle.is_empty() && work.is_empty() {
             return steps;
         }
-        let parts = (&self.blocks, &self.questions, &self.classes);
+        let parts = (
+            &self.blocks,
+            &self.questions,
+            &self.classes,
+            &self.lists.port_sets,
+        );
         let store = (&mut self.outcomes, &mut self.rows);
         let mut workshop = Workshop::new(parts, store, self.budget, &mut self.scratch);
         for stack in idle {

@@ -3,12 +3,15 @@
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::sync::Once;
 
-use ocicat_oracle::Packet;
+use ocicat_oracle::{Packet, World};
+use ocicat_testkit::{Answer, Post, Query};
 
 /// A failure, and the packet if it is about one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Failure {
     pub packet: Option<Packet>,
+    /// Of the packet, if it is about a stage of a host endpoint.
+    pub post: Option<Post>,
     pub message: String,
 }
 
@@ -16,13 +19,28 @@ impl Failure {
     pub fn of(message: impl Into<String>) -> Self {
         Self {
             packet: None,
+            post: None,
             message: message.into(),
         }
+    }
+
+    /// The packet as a query; what the oracle says of it is expected.
+    pub fn query(&self, world: &World) -> Option<Query> {
+        let packet = self.packet?;
+        let answer = |world| Answer::of_oracle(world, self.post.as_ref(), &packet);
+        let expected = answer(world);
+        let pending = Some(answer(&world.pending())).filter(|pending| *pending != expected);
+        Some(Query {
+            post: self.post.clone(),
+            pending,
+            ..Query::of(&packet, expected, self.message.as_str())
+        })
     }
 
     /// Whether a smaller case fails in the same way, as far as that can be told.
     pub fn is_like(&self, other: &Self) -> bool {
         self.packet.is_some() == other.packet.is_some()
+            && self.post.is_some() == other.post.is_some()
     }
 }
 
