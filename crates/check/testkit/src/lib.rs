@@ -29,6 +29,7 @@
 //! ```
 
 mod corpus;
+mod cyclonus;
 mod expression;
 mod gate;
 mod history;
@@ -42,6 +43,7 @@ mod scenario;
 mod words;
 
 pub use corpus::{ScenarioFile, scenario_files};
+pub use cyclonus::cyclonus;
 pub use history::{Change, random_change};
 pub use minimise::{minimise, minimise_object};
 pub use packet::Targets;

@@ -1,7 +1,8 @@
 //! The scenario files of this crate, as the tables see them.
 
-use ocicat_oracle::{Census, World};
-use ocicat_testkit::{Scenario, Whom, scenario_files};
+use ocicat_node::NodeState;
+use ocicat_oracle::{Census, Packet, World};
+use ocicat_testkit::{Act, Scenario, Whom, cyclonus, scenario_files};
 
 use crate::compare::compare;
 use crate::engine::{Host, Incremental, from_scratch};
@@ -23,8 +24,38 @@ fn tables_say_what_the_oracle_says_of_every_scenario_file() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Every object is a commit of its own. All packets so far are compared after each act.
+/// In the three kinds of host by turns.
+#[test]
+fn tables_say_what_the_oracle_says_of_every_case_of_cyclonus() {
+    let hosts = [Host::Every, Host::One, Host::Chosen];
+    for (case, host) in cyclonus().iter().zip(hosts.into_iter().cycle()) {
+        let found = each_act(case, host, |act, tables, packets| {
+            let census = Census::new(&act.world);
+            compare(&census, host, tables, packets).map_err(|failure| failure.message)
+        });
+        if let Err(message) = found {
+            panic!("{}: {message}", case.title);
+        }
+    }
+}
+
+/// Every object is a commit of its own. All packets so far are compared after each act, and those of
+/// the world that is given at once, too.
 fn follow(scenario: &Scenario, host: Host) -> Result<(), String> {
+    each_act(scenario, host, |act, tables, packets| {
+        let census = Census::new(&act.world);
+        for state in [tables, &from_scratch(&act.world, host)] {
+            compare(&census, host, state, packets).map_err(|failure| failure.message)?;
+        }
+        Ok(())
+    })
+}
+
+fn each_act(
+    scenario: &Scenario,
+    host: Host,
+    look: impl Fn(&Act, &NodeState, &[Packet]) -> Result<(), String>,
+) -> Result<(), String> {
     let mut tables = Incremental::new(&World::default(), host);
     let mut packets = Vec::new();
     for act in scenario.acts().map_err(|error| error.to_string())? {
@@ -40,10 +71,7 @@ fn follow(scenario: &Scenario, host: Host) -> Result<(), String> {
             }
             packets.push(ask.packet);
         }
-        let census = Census::new(&act.world);
-        for state in [tables.state(), &from_scratch(&act.world, host)] {
-            compare(&census, host, state, &packets).map_err(|failure| failure.message)?;
-        }
+        look(&act, tables.state(), &packets)?;
     }
     Ok(())
 }
