@@ -57,39 +57,29 @@ impl Scenario {
             links: Vec::new(),
             asks: Vec::new(),
         };
-        for step in &self.steps {
-            let asked = !act.asks.is_empty();
-            if asked && !matches!(step, Step::Query(_)) {
+        let is_query = |step: &Step| matches!(step, Step::Query(_));
+        for steps in self.steps.chunk_by(|a, b| is_query(a) == is_query(b)) {
+            if steps.first().is_some_and(is_query) {
+                act.asks = asks(&Census::new(&act.world), steps)?;
                 acts.push(act.clone());
                 act.changes.clear();
-                act.asks.clear();
+                continue;
             }
-            match step {
-                Step::Change(change) => {
-                    change.apply(&mut act.world);
-                    act.changes.push(change.clone());
-                }
-                Step::Link(link) => act.links.push(link.clone()),
-                Step::Query(query) => {
-                    let packets = query.packets(&Census::new(&act.world));
-                    let packets = packets.map_err(|message| ScenarioError {
-                        line: query.span.line,
-                        message,
-                    })?;
-                    act.asks
-                        .extend(packets.into_iter().map(|(packet, translated)| Ask {
-                            span: query.span.clone(),
-                            packet,
-                            translated,
-                            whom: query.whom.clone(),
-                            expected: query.expected,
-                            pending: query.pending,
-                            decider: query.decider.clone(),
-                        }));
+            act.asks.clear();
+            for step in steps {
+                match step {
+                    Step::Change(change) => {
+                        change.apply(&mut act.world);
+                        act.changes.push(change.clone());
+                    }
+                    Step::Link(link) => act.links.push(link.clone()),
+                    Step::Query(_) => {}
                 }
             }
         }
-        acts.push(act);
+        if !act.changes.is_empty() {
+            acts.push(act);
+        }
         Ok(acts)
     }
 
@@ -125,6 +115,27 @@ impl Scenario {
         }
         found
     }
+}
+
+fn asks(census: &Census<'_>, steps: &[Step]) -> Result<Vec<Ask>, ScenarioError> {
+    let mut asks = Vec::new();
+    for step in steps {
+        let Step::Query(query) = step else { continue };
+        let packets = query.packets(census).map_err(|message| ScenarioError {
+            line: query.span.line,
+            message,
+        })?;
+        asks.extend(packets.into_iter().map(|(packet, translated)| Ask {
+            span: query.span.clone(),
+            packet,
+            translated,
+            whom: query.whom.clone(),
+            expected: query.expected,
+            pending: query.pending,
+            decider: query.decider.clone(),
+        }));
+    }
+    Ok(asks)
 }
 
 impl Ask {
