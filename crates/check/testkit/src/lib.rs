@@ -30,7 +30,6 @@
 
 mod corpus;
 mod expression;
-mod gate;
 mod history;
 mod minimise;
 mod packet;
