@@ -31,7 +31,6 @@
 mod corpus;
 mod cyclonus;
 mod expression;
-mod gate;
 mod history;
 mod minimise;
 mod packet;

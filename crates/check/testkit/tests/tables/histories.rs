@@ -2,14 +2,14 @@
 
 use ocicat_oracle::{Census, Packet, World};
 use ocicat_testkit::{
-    Change, Random, Scenario, Step, Targets, minimise, minimise_object, random_change,
-    random_world,
+    Change, Random, Scenario, Step, Targets, minimise, minimise_object, random_change, random_world,
 };
 
 use crate::Trials;
 use crate::compare::compare;
 use crate::engine::{Host, Incremental, from_scratch};
 use crate::failure::{Failure, caught};
+use crate::gate;
 use crate::reading::read;
 use crate::transitions::Transition;
 
@@ -31,7 +31,7 @@ fn on_the_way_a_packet_meets_the_old_tables_or_the_new() {
 fn try_histories(look: Look) {
     Trials::new("OCICAT_HISTORIES", HISTORIES).run(|seed| {
         let mut random = Random::new(seed);
-        let start = random_world(&mut random);
+        let start = gate::open(random_world(&mut random));
         let host = Host::of_seed(seed);
         let mut history = History {
             look,
@@ -46,7 +46,7 @@ fn try_histories(look: Look) {
             history
                 .commits
                 .push(random.several(length, length, |random| {
-                    let change = random_change(random, &world);
+                    let change = gate::change(random_change(random, &world));
                     change.apply(&mut world);
                     change
                 }));
