@@ -6,13 +6,13 @@ use ocicat_oracle::World;
 use ocicat_testkit::Change;
 
 /// Kinds that the engine does not know.
-const KINDS: &[Kind] = &[Kind::ClusterNetworkPolicy];
+const KINDS: &[Kind] = &[];
 
 /// Whether the engine knows `services`.
-const SERVICES: bool = false;
+const SERVICES: bool = true;
 
 /// Whether host endpoints change without mixtures.
-pub const HOSTS_IN_FLIGHT: bool = false;
+pub const HOSTS_IN_FLIGHT: bool = true;
 
 /// The world without what is gated.
 pub fn open(world: World) -> World {

@@ -160,7 +160,10 @@ impl History {
                 ..failure
             })?;
         }
-        read(&census, self.host, tables.engine(), packets).map_err(Failure::of)
+        read(&census, self.host, tables.engine(), packets).map_err(Failure::of)?;
+        let world = world.pending();
+        let census = Census::new(&world);
+        compare(&census, self.host, tables.pending(), packets).map_err(Failure::pending)
     }
 }
 
