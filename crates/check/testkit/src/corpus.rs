@@ -13,23 +13,6 @@ pub struct ScenarioFile {
     pub text: String,
 }
 
-/// What the tables do not know yet: the beginning of a file's name, and why. A test demands that such
-/// files fail, so that none stays here when its time has come.
-const AWAITING: [(&str, &str); 6] = [
-    (
-        "network-policy-api/",
-        "tables do not know ClusterNetworkPolicy yet",
-    ),
-    (
-        "calico/cluster-",
-        "tables do not know ClusterNetworkPolicy yet",
-    ),
-    ("calico/staged-", "tables do not know staged policy yet"),
-    ("calico/host-", "tables are not asked about hosts yet"),
-    ("calico/service-egress", "tables do not know services yet"),
-    ("calico/service-ingress", "tables do not know services yet"),
-];
-
 /// All files, by name; only that of the environment variable `OCICAT_SCENARIO` if there is one.
 ///
 /// # Panics
@@ -71,14 +54,6 @@ fn collect(folder: &Path, paths: &mut Vec<PathBuf>) {
 }
 
 impl ScenarioFile {
-    /// Why the tables cannot judge it yet.
-    #[must_use]
-    pub fn awaits(&self) -> Option<&'static str> {
-        let mut of_name = AWAITING.iter();
-        let found = of_name.find(|(prefix, _)| self.name.starts_with(prefix))?;
-        Some(found.1)
-    }
-
     /// What it says.
     ///
     /// # Errors

@@ -29,8 +29,8 @@
 //! ```
 
 mod corpus;
+mod cyclonus;
 mod expression;
-mod gate;
 mod history;
 mod minimise;
 mod packet;
@@ -42,6 +42,7 @@ mod scenario;
 mod words;
 
 pub use corpus::{ScenarioFile, scenario_files};
+pub use cyclonus::cyclonus;
 pub use history::{Change, random_change};
 pub use minimise::{minimise, minimise_object};
 pub use packet::Targets;

@@ -3,7 +3,7 @@
 //! `OCICAT_REWRITE=1` writes what the oracle says into the files: look at the difference before it is
 //! kept. `OCICAT_SCENARIO` names one file to follow.
 
-use ocicat_testkit::{Scenario, ScenarioFile, ask_oracle, scenario_files};
+use ocicat_testkit::{Scenario, ScenarioFile, ask_oracle, cyclonus, scenario_files};
 
 #[test]
 fn the_oracle_agrees_with_every_scenario_file() {
@@ -58,4 +58,15 @@ fn files_of_a_suite_say_what_they_restate() {
             panic!("{} and {other} restate the same", file.name);
         }
     }
+}
+
+#[test]
+fn the_oracle_agrees_with_what_cyclonus_describes() {
+    let cases = cyclonus();
+    for case in &cases {
+        let found = case.disagreements(ask_oracle);
+        let few: Vec<String> = found.into_iter().take(5).collect();
+        assert!(few.is_empty(), "{}:\n{}", case.title, few.join("\n"));
+    }
+    println!("{} cases", cases.len());
 }

@@ -57,46 +57,36 @@ impl Scenario {
             links: Vec::new(),
             asks: Vec::new(),
         };
-        for step in &self.steps {
-            let asked = !act.asks.is_empty();
-            if asked && !matches!(step, Step::Query(_)) {
+        let is_query = |step: &Step| matches!(step, Step::Query(_));
+        for steps in self.steps.chunk_by(|a, b| is_query(a) == is_query(b)) {
+            if steps.first().is_some_and(is_query) {
+                act.asks = asks(&Census::new(&act.world), steps)?;
                 acts.push(act.clone());
                 act.changes.clear();
-                act.asks.clear();
+                continue;
             }
-            match step {
-                Step::Change(change) => {
-                    change.apply(&mut act.world);
-                    act.changes.push(change.clone());
-                }
-                Step::Link(link) => act.links.push(link.clone()),
-                Step::Query(query) => {
-                    let packets = query.packets(&Census::new(&act.world));
-                    let packets = packets.map_err(|message| ScenarioError {
-                        line: query.span.line,
-                        message,
-                    })?;
-                    act.asks
-                        .extend(packets.into_iter().map(|(packet, translated)| Ask {
-                            span: query.span.clone(),
-                            packet,
-                            translated,
-                            whom: query.whom.clone(),
-                            expected: query.expected,
-                            pending: query.pending,
-                            decider: query.decider.clone(),
-                        }));
+            act.asks.clear();
+            for step in steps {
+                match step {
+                    Step::Change(change) => {
+                        change.apply(&mut act.world);
+                        act.changes.push(change.clone());
+                    }
+                    Step::Link(link) => act.links.push(link.clone()),
+                    Step::Query(_) => {}
                 }
             }
         }
-        acts.push(act);
+        if !act.changes.is_empty() {
+            acts.push(act);
+        }
         Ok(acts)
     }
 
-    /// Asks `judge` everything; returns what is not as expected, a line for each.
+    /// Asks `judge` everything, with the census of each act; returns what is not as expected, a line for each.
     pub fn disagreements(
         &self,
-        mut judge: impl FnMut(&Act, &Ask) -> Result<Reply, String>,
+        mut judge: impl FnMut(&Act, &Census<'_>, &Ask) -> Result<Reply, String>,
     ) -> Vec<String> {
         let acts = match self.acts() {
             Ok(acts) => acts,
@@ -104,9 +94,10 @@ impl Scenario {
         };
         let mut found = Vec::new();
         for act in &acts {
+            let census = Census::new(&act.world);
             for ask in &act.asks {
                 let line = ask.span.line;
-                let text = match judge(act, ask) {
+                let text = match judge(act, &census, ask) {
                     Err(message) => format!("line {line}: {}: {message}", ask.packet),
                     Ok(reply) if ask.agrees(&reply) => continue,
                     Ok(reply) => {
@@ -124,6 +115,27 @@ impl Scenario {
         }
         found
     }
+}
+
+fn asks(census: &Census<'_>, steps: &[Step]) -> Result<Vec<Ask>, ScenarioError> {
+    let mut asks = Vec::new();
+    for step in steps {
+        let Step::Query(query) = step else { continue };
+        let packets = query.packets(census).map_err(|message| ScenarioError {
+            line: query.span.line,
+            message,
+        })?;
+        asks.extend(packets.into_iter().map(|(packet, translated)| Ask {
+            span: query.span.clone(),
+            packet,
+            translated,
+            whom: query.whom.clone(),
+            expected: query.expected,
+            pending: query.pending,
+            decider: query.decider.clone(),
+        }));
+    }
+    Ok(asks)
 }
 
 impl Ask {
@@ -178,26 +190,28 @@ impl From<Option<Judgement>> for Reply {
     }
 }
 
-/// What the oracle says.
+/// What the oracle says, with the census of the act.
 ///
 /// # Errors
 ///
 /// A packet whose way is not known: its addresses are neither the host's nor of its workloads.
-pub fn ask_oracle(act: &Act, ask: &Ask) -> Result<Reply, String> {
-    let mut reply = ask_enforced(&act.world, act, ask)?;
+pub fn ask_oracle(act: &Act, census: &Census<'_>, ask: &Ask) -> Result<Reply, String> {
+    let mut reply = ask_enforced(census, act, ask)?;
     if ask.pending.is_some() {
-        reply.pending = Some(ask_enforced(&act.world.pending(), act, ask)?.answer);
+        let pending = act.world.pending();
+        reply.pending = Some(ask_enforced(&Census::new(&pending), act, ask)?.answer);
     }
     Ok(reply)
 }
 
-fn ask_enforced(world: &World, act: &Act, ask: &Ask) -> Result<Reply, String> {
+fn ask_enforced(census: &Census<'_>, act: &Act, ask: &Ask) -> Result<Reply, String> {
+    let world = census.world;
     Ok(match &ask.whom {
-        Whom::Ends => Reply::from(&ocicat_oracle::verdict(world, &ask.packet)),
+        Whom::Ends => Reply::from(&census.verdict(&ask.packet)),
         Whom::Host(path) => {
             let host = host::of(world, &act.links, &path.node);
-            let passage = host::passage(world, &host, path, ask)?;
-            Reply::from(&ocicat_oracle::judge_host(world, &host, &passage))
+            let passage = host::passage(census, &host, path, ask)?;
+            Reply::from(&census.judge_host(&host, &passage))
         }
         Whom::Stage(post) => {
             let (key, packet) = (post.key(), &ask.packet);

@@ -37,15 +37,19 @@ pub fn of(world: &World, links: &[Link], node: &str) -> Host {
 }
 
 /// The way of a packet: what the interfaces do not say, its addresses do.
-pub fn passage(world: &World, host: &Host, path: &HostPath, ask: &Ask) -> Result<Passage, String> {
-    let census = Census::new(world);
+pub fn passage(
+    census: &Census<'_>,
+    host: &Host,
+    path: &HostPath,
+    ask: &Ask,
+) -> Result<Passage, String> {
     let way = |interface: &Option<String>, address: IpAddr| match interface {
         Some(name) if host.interfaces.iter().any(|known| known.name == *name) => {
             Ok(Way::Interface(name.clone()))
         }
         Some(name) => Err(format!("host {} has no interface {name}", host.node)),
         None if is_own(host, address) => Ok(Way::Host),
-        None => workload(&census, host, address),
+        None => workload(census, host, address),
     };
     let after: &Packet = ask.translated.as_ref().unwrap_or(&ask.packet);
     let from = way(&path.input, ask.packet.source)?;

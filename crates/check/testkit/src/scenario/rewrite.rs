@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ocicat_oracle::Verdict;
+use ocicat_oracle::{Census, Verdict};
 
 use super::query::expectation;
 use super::{Act, Answer, Ask, Reply, Scenario, Span};
@@ -17,15 +17,17 @@ impl Scenario {
     /// one expectation would have to say two things.
     pub fn rewritten(
         text: &str,
-        mut judge: impl FnMut(&Act, &Ask) -> Result<Reply, String>,
+        mut judge: impl FnMut(&Act, &Census<'_>, &Ask) -> Result<Reply, String>,
     ) -> Result<String, String> {
         let scenario = Self::parse(text).map_err(|error| error.to_string())?;
         let acts = scenario.acts().map_err(|error| error.to_string())?;
         let mut edits: BTreeMap<Span, String> = BTreeMap::new();
         for act in &acts {
+            let census = Census::new(&act.world);
             for ask in &act.asks {
                 let line = ask.span.line;
-                let reply = judge(act, ask).map_err(|error| format!("line {line}: {error}"))?;
+                let reply =
+                    judge(act, &census, ask).map_err(|error| format!("line {line}: {error}"))?;
                 let new = replacement(text, ask, &reply);
                 let old = edits.insert(ask.span.clone(), new.clone());
                 if old.is_some_and(|old| old != new) {

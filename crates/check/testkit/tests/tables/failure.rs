@@ -24,10 +24,25 @@ impl Failure {
         }
     }
 
+    /// The same of the pending world.
+    pub fn pending(self) -> Self {
+        Self {
+            message: format!("pending: {}", self.message),
+            ..self
+        }
+    }
+
     /// The packet as a query; what the oracle says of it is expected.
     pub fn query(&self, world: &World) -> Option<Query> {
         let packet = self.packet?;
-        let answer = |world: &World| self.answer(world, &packet);
+        let answer = |world: &World| match &self.post {
+            None => Answer::from(verdict(world, &packet).verdict),
+            Some(post) => {
+                let judgement =
+                    judge_stage(world, &post.key(), post.stage, post.direction, &packet);
+                judgement.map_or(Answer::Absent, |x| x.verdict.into())
+            }
+        };
         let expected = answer(world);
         let pending = Some(answer(&world.pending())).filter(|pending| *pending != expected);
         Some(Query {
@@ -35,16 +50,6 @@ impl Failure {
             pending,
             ..Query::of(&packet, expected, self.message.as_str())
         })
-    }
-
-    fn answer(&self, world: &World, packet: &Packet) -> Answer {
-        let Some(post) = &self.post else {
-            return Answer::Verdict(verdict(world, packet).verdict);
-        };
-        judge_stage(world, &post.key(), post.stage, post.direction, packet)
-            .map_or(Answer::Absent, |judgement| {
-                Answer::Verdict(judgement.verdict)
-            })
     }
 
     /// Whether a smaller case fails in the same way, as far as that can be told.
