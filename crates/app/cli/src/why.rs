@@ -8,12 +8,12 @@ mod world;
 
 use std::process::ExitCode;
 
-use ocicat_analysis::{Analysis, Answer as Verdict};
+use ocicat_analysis::Answer as Verdict;
 
 use crate::args::{Answer, WhyArgs};
 use crate::failure::Failure;
 use crate::out;
-use question::Question;
+use question::{Question, Worlds};
 use world::Known;
 
 pub async fn run(args: WhyArgs) -> Result<ExitCode, Failure> {
@@ -32,16 +32,17 @@ pub async fn run(args: WhyArgs) -> Result<ExitCode, Failure> {
         .namespace
         .as_deref()
         .unwrap_or(&known.namespace);
-    let mut analysis = Analysis::new(&known.world.objects);
+    let mut worlds = Worlds::new(&known.world);
     if let Some(path) = &args.batch {
-        return batch::run(path, &known, &mut analysis, namespace);
+        worlds.settle_addresses();
+        return batch::run(path, &known, &mut worlds, namespace);
     }
     // Clap requires both ends where there is no batch.
     let Some(question) = question else {
         return Err(Failure::Input("give SRC and DST".into()));
     };
     let asked = question
-        .ask(&known.world, &mut analysis, namespace)
+        .ask(&known.world, &mut worlds, namespace)
         .map_err(Failure::Input)?;
     match args.output {
         Answer::Json => out::print(&asked.json()),

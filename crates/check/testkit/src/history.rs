@@ -8,7 +8,7 @@ use ocicat_api::rule::Action;
 use ocicat_api::{Object, ObjectKey};
 use ocicat_oracle::{Direction, World};
 
-use crate::populate::{self, ANY};
+use crate::populate::{self, Species};
 use crate::words::{ACCOUNTS, LABELS, NAMESPACES, TIERS, order, pool_address, random_net};
 use crate::{Random, policy};
 
@@ -60,11 +60,11 @@ impl fmt::Display for Change {
 /// repeats what is there or deletes what is not.
 pub fn random_change(random: &mut Random, world: &World) -> Change {
     match random.below(100) {
-        0..12 => Change::Put(random.pick(&ANY).make(random)),
+        0..12 => Change::Put(Species::any(random)),
         12..22 => random_delete(random, world),
         22..28 => Change::Put(random_frame(random)),
         28..33 => Change::Put(random_twin(random, world)),
-        _ if world.objects.is_empty() => Change::Put(random.pick(&ANY).make(random)),
+        _ if world.objects.is_empty() => Change::Put(Species::any(random)),
         _ => Change::Put(edited(random, world)),
     }
 }
@@ -72,7 +72,7 @@ pub fn random_change(random: &mut Random, world: &World) -> Change {
 fn random_delete(random: &mut Random, world: &World) -> Change {
     let keys: Vec<&ObjectKey> = world.objects.keys().collect();
     if keys.is_empty() || random.chance(5) {
-        return Change::Delete(random.pick(&ANY).make(random).key());
+        return Change::Delete(Species::any(random).key());
     }
     Change::Delete(random.pick(&keys).clone())
 }
@@ -88,7 +88,7 @@ fn random_twin(random: &mut Random, world: &World) -> Object {
         }
         tries -= 1;
     }
-    random.pick(&ANY).make(random)
+    Species::any(random)
 }
 
 /// A namespace or a service account, whether it is there or not.
@@ -166,7 +166,7 @@ fn edited(random: &mut Random, world: &World) -> Object {
         }
         Object::ServiceAccount(_) | Object::IpPool(_) | Object::Node(_) | Object::Service(_) => {
             // Their likes come and go as whole objects.
-            return random.pick(&ANY).make(random);
+            return Species::any(random);
         }
         _ => {}
     }

@@ -88,11 +88,15 @@ fn simpler(object: &Object) -> Vec<Object> {
         Object::GlobalNetworkPolicy(policy) => wrapped(calico(policy), Object::GlobalNetworkPolicy),
         Object::NetworkPolicy(policy) => wrapped(kube(policy), Object::NetworkPolicy),
         Object::StagedNetworkPolicy(x) => staged(x, calico, Object::StagedNetworkPolicy),
-        Object::StagedGlobalNetworkPolicy(x) => staged(x, calico, Object::StagedGlobalNetworkPolicy),
+        Object::StagedGlobalNetworkPolicy(x) => {
+            staged(x, calico, Object::StagedGlobalNetworkPolicy)
+        }
         Object::StagedKubernetesNetworkPolicy(x) => {
             staged(x, kube, Object::StagedKubernetesNetworkPolicy)
         }
-        Object::ClusterNetworkPolicy(x) => wrapped(cluster::simpler(x), Object::ClusterNetworkPolicy),
+        Object::ClusterNetworkPolicy(x) => {
+            wrapped(cluster::simpler(x), Object::ClusterNetworkPolicy)
+        }
         Object::HostEndpoint(host) => {
             let wrap = Object::HostEndpoint;
             let mut all = metadata(host, |x| &mut x.metadata, wrap);

@@ -18,7 +18,7 @@ use crate::words::{
     ACCOUNTS, NAMESPACES, OUTER_LABELS, SERVICES, TIERS, labels, metadata, narrow_net, net_of,
     order, port_protocol, port_spec, rule_protocol,
 };
-use crate::{Random, expression};
+use crate::{Random, expression, gate};
 
 pub use cluster::cluster;
 
@@ -169,7 +169,7 @@ pub fn rule(random: &mut Random, direction: Direction) -> Rule {
         unreadable: random.maybe(5, |_| problem()).into_iter().collect(),
         ..plain_rule(action)
     };
-    if random.chance(14) {
+    if random.chance(14) && gate::SERVICES {
         add_service(random, &mut rule, direction);
     }
     add_unenforced(random, &mut rule, direction);
@@ -197,7 +197,9 @@ fn plain_rule(action: Action) -> Rule {
 fn add_service(random: &mut Random, rule: &mut Rule, direction: Direction) {
     let service = ServiceMatch {
         namespace: random.pick(&NAMESPACES).into(),
-        name: random.weighted(&[(45, SERVICES[0]), (45, SERVICES[1]), (10, SERVICES[2])]).into(),
+        name: random
+            .weighted(&[(45, SERVICES[0]), (45, SERVICES[1]), (10, SERVICES[2])])
+            .into(),
     };
     let side = match direction {
         Direction::Ingress => &mut rule.source,

@@ -16,7 +16,7 @@ use crate::words::{
     ACCOUNTS, GIVEN_LABELS, LABELS, NAMESPACES, NODES, POOLS, PORT_NAMES, PROFILES, TIERS, labels,
     metadata, net, node_address, order, outer_address, pool_address, port_protocol, random_net,
 };
-use crate::{Random, policy};
+use crate::{Random, gate, policy};
 
 pub mod host;
 pub mod service;
@@ -46,7 +46,7 @@ pub fn random_world(random: &mut Random) -> World {
             world.objects.extend(object.map(keyed));
         }
     }
-    for kind in ANY {
+    for kind in ANY.into_iter().filter(|kind| !gate::is_shut(*kind)) {
         let (first, last) = kind.share(size);
         for object in random.several(first, last, |random| kind.make(random)) {
             world.put(object);
@@ -143,7 +143,7 @@ pub enum Species {
     StagedKubernetesNetworkPolicy,
 }
 
-pub const ANY: [Species; 18] = [
+const ANY: [Species; 18] = [
     Species::Pod,
     Species::WorkloadEndpoint,
     Species::NetworkSet,
@@ -165,6 +165,16 @@ pub const ANY: [Species; 18] = [
 ];
 
 impl Species {
+    /// An object of any kind.
+    pub fn any(random: &mut Random) -> Object {
+        loop {
+            let kind = random.pick(&ANY);
+            if !gate::is_shut(kind) {
+                return kind.make(random);
+            }
+        }
+    }
+
     /// How many of them a world has, at least and at most.
     fn share(self, size: Size) -> (usize, usize) {
         match self {
@@ -231,12 +241,10 @@ impl Species {
                 action: staged_action(random),
                 policy: policy::calico(random, None, &name),
             }),
-            Self::StagedKubernetesNetworkPolicy => {
-                Object::StagedKubernetesNetworkPolicy(Staged {
-                    action: staged_action(random),
-                    policy: policy::kube(random, space, &name),
-                })
-            }
+            Self::StagedKubernetesNetworkPolicy => Object::StagedKubernetesNetworkPolicy(Staged {
+                action: staged_action(random),
+                policy: policy::kube(random, space, &name),
+            }),
         }
     }
 

@@ -8,11 +8,14 @@ use std::sync::Arc;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use ocicat_api::{Kind, Object, ObjectKey, Protocol};
 use ocicat_flow::{Direction, Outcome, Verdict};
-use ocicat_node::ServiceMatch;
+use ocicat_node::{ServiceMatch, Stage};
+use ocicat_policy::{Engine, Locality, Pending, Staging};
 
 use crate::contest::Contested;
 use crate::cut;
-use crate::explanation::{Answer, Case, Explanation, Pair, Party, Place, Service};
+use crate::explanation::{Answer, Case, Explanation, HostStep, Pair, Party, Place, Service};
+use crate::host::{At, Flow, Found, Hosts};
+use crate::known::{Cursor, Known, Role, planned};
 use crate::region::{Region, regions};
 use crate::tables::Tables;
 use crate::walk;
@@ -37,6 +40,10 @@ pub enum End {
     Endpoint(ObjectKey),
     /// One address, whoever has it.
     Address(IpAddr),
+    /// A host itself, by the name of its node.
+    Host(Arc<str>),
+    /// A host itself, by the interface of this HostEndpoint.
+    HostEndpoint(ObjectKey),
 }
 
 /// Who wants to talk to whom.
@@ -58,6 +65,10 @@ pub enum Unanswerable {
     Finished(ObjectKey),
     /// A pod in its host's network, of which no address is known.
     NoAddress(ObjectKey),
+    /// No Node or HostEndpoint of that host.
+    UnknownHost(Arc<str>),
+    /// A host of which no address is known.
+    HostWithoutAddress(Arc<str>),
     /// No pool has a free address for an endpoint that has none.
     PoolsFull(ObjectKey),
     /// No IPv4 addresses on both sides, nor IPv6 addresses; or not those that the protocol needs.
@@ -73,9 +84,12 @@ pub enum Unanswerable {
 pub struct Analysis {
     tables: Tables,
     endpoints: BTreeMap<ObjectKey, Known>,
-    nodes: BTreeMap<Arc<str>, Vec<IpAddr>>,
+    hosts: Hosts,
+    /// The host of an endpoint.
+    homes: BTreeMap<ObjectKey, Arc<str>>,
     /// Who judges at an address; of several, the first by name.
     owners: BTreeMap<IpAddr, ObjectKey>,
+    pools: BTreeSet<IpNet>,
     /// Regions with a free address for every endpoint that has none.
     roomy: Vec<Region>,
     /// The others: an endpoint stands in them only while it is asked about.
@@ -88,36 +102,23 @@ pub struct Analysis {
     stand_ins: BTreeMap<ObjectKey, Vec<Place>>,
 }
 
-/// What is known of an endpoint.
-#[derive(Debug, Clone)]
-struct Known {
-    addresses: Vec<IpAddr>,
-    role: Role,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Role {
-    /// Policy judges it.
-    Judged,
-    /// It has the addresses of its host, and is not judged.
-    OnHost(Option<Arc<str>>),
-    /// This Pod is the same endpoint.
-    SameAs(ObjectKey),
-    /// It has no address any more.
-    Finished,
-}
-
 /// One end with its addresses.
 pub(crate) struct Resolved {
     /// The endpoint that judges.
     pub(crate) judge: Option<ObjectKey>,
+    pub(crate) at: At,
     pub(crate) party: Party,
     /// Where it stands only while this question is asked; part of the party's places.
     pub(crate) tight: Vec<Place>,
 }
 
-/// The outcomes of both sides, where they judge.
-type Outcomes = (Option<Arc<Outcome>>, Option<Arc<Outcome>>);
+/// What the source, hosts on the way and the destination say.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Outcomes {
+    egress: Option<Arc<Outcome>>,
+    hosts: Vec<Found>,
+    ingress: Option<Arc<Outcome>>,
+}
 
 impl Analysis {
     /// Pairs of addresses that one question looks at, at most. Two endpoints without address in
@@ -127,19 +128,72 @@ impl Analysis {
     /// Prepares answers about these objects. Pods that controllers make must be among them.
     #[must_use]
     pub fn new(objects: &BTreeMap<ObjectKey, Object>) -> Self {
+        Self::with(Engine::new(Locality::Nothing), objects)
+    }
+
+    /// Prepares answers about the pending world: what would be in force if staged policies were.
+    /// `None` if there are none.
+    #[must_use]
+    pub fn pending(objects: &BTreeMap<ObjectKey, Object>) -> Option<Self> {
+        let mut staging = Staging::default();
+        let mut pending = BTreeMap::new();
+        for object in objects.values() {
+            for change in staging.upsert(object) {
+                match change {
+                    Pending::Upsert(object) => pending.insert(object.key(), object.clone()),
+                    Pending::Remove(key) => pending.remove(&key),
+                };
+            }
+        }
+        let engine = Engine::new(Locality::Nothing).pending();
+        staging.differs().then(|| Self::with(engine, &pending))
+    }
+
+    /// Gives every endpoint without address one of each family: the first free one of the pools.
+    /// Endpoints then have the same addresses in every question, and no answer depends on them.
+    pub fn settle_addresses(&mut self) {
+        let homeless = self
+            .endpoints
+            .iter_mut()
+            .filter(|(_, known)| known.role == Role::Judged && known.addresses.is_empty());
+        let mut cursors: Vec<Cursor> = self.pools.iter().map(Cursor::of).collect();
+        for (key, known) in homeless {
+            for ipv4 in [true, false] {
+                let of_family = cursors.iter_mut().filter(|cursor| cursor.is_ipv4() == ipv4);
+                let found = of_family
+                    .filter_map(|cursor| cursor.next(&self.used))
+                    .next();
+                known.addresses.extend(found);
+            }
+            for address in &known.addresses {
+                self.owners.entry(*address).or_insert_with(|| key.clone());
+            }
+            self.tables.set_addresses(key, &known.addresses);
+        }
+    }
+
+    fn with(engine: Engine, objects: &BTreeMap<ObjectKey, Object>) -> Self {
         let (mut pools, mut cuts) = (BTreeSet::new(), BTreeSet::new());
-        let (mut endpoints, mut nodes) = (BTreeMap::new(), BTreeMap::new());
+        let (mut endpoints, mut homes) = (BTreeMap::new(), BTreeMap::new());
+        let mut hosts = Hosts::default();
         let (mut owners, mut used, mut homeless) = (BTreeMap::new(), BTreeSet::new(), 0_u128);
-        let mut tables = Tables::new(objects.values());
+        let mut tables = Tables::new(engine, objects.values());
         for (key, object) in objects {
             cut::collect(object, &mut cuts);
+            hosts.put(object);
             match object {
                 Object::IpPool(pool) if !pool.disabled => {
                     pools.insert(pool.cidr);
                 }
-                Object::Node(node) => {
-                    used.extend(&node.addresses);
-                    nodes.insert(node.metadata.name.clone(), node.addresses.clone());
+                Object::Node(node) => used.extend(&node.addresses),
+                Object::HostEndpoint(endpoint) => used.extend(&endpoint.expected_ips),
+                // Whoever has them, it is nobody without an address.
+                Object::EndpointSlice(slice) => used.extend(&slice.addresses),
+                Object::Pod(pod) => {
+                    homes.extend(pod.node.clone().map(|node| (key.clone(), node)));
+                }
+                Object::WorkloadEndpoint(endpoint) => {
+                    homes.insert(key.clone(), endpoint.node.clone());
                 }
                 _ => {}
             }
@@ -171,8 +225,10 @@ impl Analysis {
         Self {
             tables,
             endpoints,
-            nodes,
+            hosts,
+            homes,
             owners,
+            pools,
             roomy,
             tight,
             used,
@@ -206,6 +262,11 @@ impl Analysis {
         }
         for judge in [&source.judge, &destination.judge].into_iter().flatten() {
             self.tables.set_local(judge);
+        }
+        for at in [&source.at, &destination.at] {
+            for endpoint in self.hosts.endpoints(at) {
+                self.tables.set_local(endpoint);
+            }
         }
         let contested = Contested::of(&source, &destination);
         let mut judged = Vec::with_capacity(pairs.len());
@@ -251,7 +312,18 @@ impl Analysis {
             End::Endpoint(key) => key.clone(),
             End::Address(address) => {
                 let owner = self.owners.get(address).cloned();
-                return Ok(Resolved::at(owner, &[*address]));
+                let at = match (&owner, self.hosts.owner(*address)) {
+                    (Some(owner), _) => At::Workload(self.homes.get(owner).cloned()),
+                    (None, Some(node)) => At::Host(node.clone(), None),
+                    (None, None) => At::Elsewhere,
+                };
+                return Ok(Resolved::at(owner, &[*address], at));
+            }
+            End::Host(node) => return self.resolve_host(node.clone(), None),
+            End::HostEndpoint(key) => {
+                let node = self.hosts.node_of(key).cloned();
+                let node = node.ok_or_else(|| Unanswerable::Unknown(key.clone()))?;
+                return self.resolve_host(node, Some(key.clone()));
             }
         };
         let known = self
@@ -262,12 +334,14 @@ impl Analysis {
             Role::SameAs(pod) => self.resolve(&End::Endpoint(pod.clone()), standing),
             Role::Finished => Err(Unanswerable::Finished(key)),
             Role::OnHost(node) => {
-                let of_node = node.as_ref().and_then(|node| self.nodes.get(node));
-                let own = Some(&known.addresses).filter(|own| !own.is_empty());
+                let node = node.as_ref();
+                let of_node = node.and_then(|node| self.hosts.addresses(node, None));
+                let own = Some(known.addresses.clone()).filter(|own| !own.is_empty());
                 let Some(addresses) = own.or(of_node).filter(|x| !x.is_empty()) else {
                     return Err(Unanswerable::NoAddress(key));
                 };
-                let mut resolved = Resolved::at(None, addresses);
+                let at = node.map_or(At::Elsewhere, |node| At::Host(node.clone(), None));
+                let mut resolved = Resolved::at(None, &addresses, at);
                 resolved.party.endpoint = Some(Tables::id(&key));
                 resolved.party.host_network = true;
                 Ok(resolved)
@@ -275,9 +349,30 @@ impl Analysis {
             Role::Judged if known.addresses.is_empty() => self.stand_in(key, standing),
             Role::Judged => {
                 let addresses = known.addresses.clone();
-                Ok(Resolved::at(Some(key), &addresses))
+                let at = At::Workload(self.homes.get(&key).cloned());
+                Ok(Resolved::at(Some(key), &addresses, at))
             }
         }
+    }
+
+    fn resolve_host(
+        &self,
+        node: Arc<str>,
+        endpoint: Option<ObjectKey>,
+    ) -> Result<Resolved, Unanswerable> {
+        let addresses = self.hosts.addresses(&node, endpoint.as_ref());
+        let addresses = addresses.ok_or_else(|| Unanswerable::UnknownHost(node.clone()))?;
+        if addresses.is_empty() {
+            return Err(Unanswerable::HostWithoutAddress(node));
+        }
+        let id = match &endpoint {
+            Some(key) => Tables::id(key),
+            None => format!("host/{node}").into(),
+        };
+        let mut resolved = Resolved::at(None, &addresses, At::Host(node, endpoint));
+        resolved.party.endpoint = Some(id);
+        resolved.party.host_network = true;
+        Ok(resolved)
     }
 
     /// Gives an endpoint without address one in each region; `standing` is taken by the other end,
@@ -325,8 +420,10 @@ impl Analysis {
             host_network: false,
             places,
         };
+        let at = At::Workload(self.homes.get(&key).cloned());
         Ok(Resolved {
             judge: Some(key),
+            at,
             party,
             tight,
         })
@@ -353,10 +450,18 @@ impl Analysis {
             let judge = judge.as_ref()?;
             self.tables.judge(judge, direction, (near, far), service)
         };
-        (
-            ask(&source.judge, Direction::Egress, from, to),
-            ask(&destination.judge, Direction::Ingress, to, from),
-        )
+        let flow = Flow {
+            source: from,
+            destination: to,
+            service,
+        };
+        Outcomes {
+            egress: ask(&source.judge, Direction::Egress, from, to),
+            hosts: self
+                .hosts
+                .judge(&self.tables, &source.at, &destination.at, flow),
+            ingress: ask(&destination.judge, Direction::Ingress, to, from),
+        }
     }
 
     /// Puts pairs with the same outcomes together and tells their story.
@@ -382,17 +487,28 @@ impl Analysis {
             Some(walk::side(Tables::id(judge), direction, &stack, outcome?))
         };
         let mut cases = Vec::with_capacity(groups.len());
-        for ((egress, ingress), mut pairs) in groups {
+        for (outcomes, mut pairs) in groups {
             pairs.sort();
-            let egress = side(&source.judge, Direction::Egress, egress);
-            let ingress = side(&destination.judge, Direction::Ingress, ingress);
+            let egress = side(&source.judge, Direction::Egress, outcomes.egress);
+            let ingress = side(&destination.judge, Direction::Ingress, outcomes.ingress);
+            let hosts = outcomes.hosts.iter();
+            let hosts: Vec<HostStep> = hosts.map(|found| found.step(&self.tables)).collect();
             let sides = [&egress, &ingress].into_iter().flatten();
-            let verdict = sides.fold(Verdict::Allow, |all, side| all.and(side.verdict));
+            let verdicts = sides.map(|side| side.verdict);
+            let denied = verdicts
+                .chain(hosts.iter().map(|step| step.verdict))
+                .any(|verdict| verdict == Verdict::Deny);
+            let verdict = if denied {
+                Verdict::Deny
+            } else {
+                Verdict::Allow
+            };
             cases.push(Case {
                 verdict,
                 pairs,
                 egress,
                 ingress,
+                hosts,
                 within_endpoint: false,
             });
         }
@@ -411,53 +527,8 @@ impl Analysis {
     }
 }
 
-impl Known {
-    /// `None` for what is no endpoint.
-    fn of(object: &Object, objects: &BTreeMap<ObjectKey, Object>) -> Option<Self> {
-        let (addresses, role) = match object {
-            Object::Pod(pod) if pod.finished => (&pod.addresses, Role::Finished),
-            Object::Pod(pod) if pod.host_network => {
-                (&pod.addresses, Role::OnHost(pod.node.clone()))
-            }
-            Object::Pod(pod) => (&pod.addresses, Role::Judged),
-            Object::WorkloadEndpoint(endpoint) => {
-                let pod = endpoint.pod.as_ref().map(|name| ObjectKey {
-                    kind: Kind::Pod,
-                    namespace: endpoint.metadata.namespace.clone(),
-                    name: name.clone(),
-                });
-                let pod = pod.filter(|pod| objects.contains_key(pod));
-                (&endpoint.addresses, pod.map_or(Role::Judged, Role::SameAs))
-            }
-            _ => return None,
-        };
-        let mut addresses = addresses.clone();
-        if addresses.is_empty() && role == Role::Judged {
-            addresses = planned(object).unwrap_or_default();
-        }
-        Some(Self { addresses, role })
-    }
-}
-
-/// The addresses that a pod without address asks for.
-fn planned(object: &Object) -> Option<Vec<IpAddr>> {
-    /// Calico's annotation: a JSON list of addresses.
-    const WANTED: &str = "cni.projectcalico.org/ipAddrs";
-    let Object::Pod(pod) = object else {
-        return None;
-    };
-    let wanted = pod
-        .metadata
-        .annotations
-        .get(WANTED)
-        .filter(|_| pod.addresses.is_empty())?;
-    let list = wanted.trim().strip_prefix('[')?.strip_suffix(']')?;
-    let address = |word: &str| word.trim().trim_matches('"').parse().ok();
-    list.split(',').map(address).collect()
-}
-
 impl Resolved {
-    fn at(judge: Option<ObjectKey>, addresses: &[IpAddr]) -> Self {
+    fn at(judge: Option<ObjectKey>, addresses: &[IpAddr], at: At) -> Self {
         let place = |address: &IpAddr| Place {
             address: *address,
             any_of: None,
@@ -471,6 +542,7 @@ impl Resolved {
         };
         Self {
             judge,
+            at,
             party,
             tight: Vec::new(),
         }
@@ -523,6 +595,7 @@ fn within(source: Resolved, destination: Resolved, service: Service) -> Explanat
         pairs: destination.party.places.iter().map(place).collect(),
         egress: None,
         ingress: None,
+        hosts: Vec::new(),
         within_endpoint: true,
     };
     let (source, destination) = (source.party, destination.party);
@@ -547,6 +620,10 @@ impl fmt::Display for Unanswerable {
                     f,
                     "{key} is in its host's network, and no address of its host is known"
                 )
+            }
+            Self::UnknownHost(node) => write!(f, "there is no host {node}"),
+            Self::HostWithoutAddress(node) => {
+                write!(f, "no address of host {node} is known")
             }
             Self::PoolsFull(key) => {
                 write!(f, "{key} has no address, and no pool has one left for it")

@@ -10,7 +10,7 @@ use serde::Serialize;
 /// Why traffic passes or not.
 ///
 /// As JSON: `source`, `destination`, `service`, `verdict`, then `egress` and `ingress` of the case
-/// that [`Explanation::decisive`] names, and last all `cases`. Names are camelCase.
+/// that [`Explanation::decisive`] names, with `hosts` between them, and last all `cases`. Names are camelCase.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Explanation {
     pub source: Party,
@@ -75,8 +75,31 @@ pub struct Case {
     pub egress: Option<Side>,
     /// Absent if the destination is no endpoint, or traffic does not leave the workload.
     pub ingress: Option<Side>,
+    /// What hosts on the way say, in the order in which a packet meets them: after `egress` and
+    /// before `ingress`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<HostStep>,
     /// Source and destination are the same endpoint: nothing judges its own traffic.
     pub within_endpoint: bool,
+}
+
+/// What a host says to traffic that it sends, receives or forwards.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HostStep {
+    /// The name of the host.
+    pub node: Arc<str>,
+    pub direction: Direction,
+    /// `hep/router`; absent for what is no matter of a host endpoint.
+    pub endpoint: Option<Arc<str>>,
+    /// `untracked`, `pre-DNAT`, `forwarded` or `local`; absent where no stage judges.
+    pub stage: Option<&'static str>,
+    /// `Next`: does not decide here.
+    pub verdict: Verdict,
+    /// What decides, or why nothing does.
+    pub reason: String,
+    /// The story of the stage, where its policy was asked.
+    pub judged: Option<Side>,
 }
 
 /// Who sends to whom.
@@ -215,7 +238,12 @@ impl Explanation {
     /// Fills in where policies and rules stand.
     pub fn locate(&mut self, place: impl Fn(Origin) -> Option<String>) {
         for case in &mut self.cases {
-            for side in [&mut case.egress, &mut case.ingress].into_iter().flatten() {
+            let hosts = case
+                .hosts
+                .iter_mut()
+                .filter_map(|step| step.judged.as_mut());
+            let ends = [&mut case.egress, &mut case.ingress];
+            for side in ends.into_iter().flatten().chain(hosts) {
                 side.locate(&place);
             }
         }
@@ -231,6 +259,8 @@ impl Serialize for Explanation {
             service: &'a Service,
             verdict: Answer,
             egress: Option<&'a Side>,
+            #[serde(skip_serializing_if = "<[HostStep]>::is_empty")]
+            hosts: &'a [HostStep],
             ingress: Option<&'a Side>,
             cases: &'a [Case],
         }
@@ -241,6 +271,7 @@ impl Serialize for Explanation {
             service: &self.service,
             verdict: self.verdict,
             egress: case.and_then(|case| case.egress.as_ref()),
+            hosts: case.map_or(&[], |case| &case.hosts),
             ingress: case.and_then(|case| case.ingress.as_ref()),
             cases: &self.cases,
         }

@@ -14,7 +14,12 @@
 //! An endpoint without address stands for every free address of the pools. Its verdict is looked
 //! up for one address of each region into which the CIDRs of rules, sets and pools cut them; if
 //! they differ, the answer is [`Answer::Depends`], with the split. Without any pool, the pools of a
-//! lab are assumed ([`DEFAULT_POOLS`]).
+//! lab are assumed ([`DEFAULT_POOLS`]). [`Analysis::settle_addresses`] gives such endpoints addresses
+//! instead.
+//!
+//! Host endpoints on the way judge in the order in which a packet meets them, as far as it is known
+//! which hosts and interfaces it passes ([`HostStep`]). [`Analysis::pending`] answers for the world as
+//! it would be with staged policies.
 //!
 //! It reads no files, asks no server and prints nothing; positions in files are filled in by whoever
 //! knows them ([`Explanation::locate`]).
@@ -49,12 +54,14 @@ mod analysis;
 mod contest;
 mod cut;
 mod explanation;
+mod host;
+mod known;
 mod region;
 mod tables;
 mod walk;
 
 pub use analysis::{Analysis, DEFAULT_POOLS, End, Query, Unanswerable};
 pub use explanation::{
-    Answer, Case, DefaultAction, Explanation, Origin, Pair, Party, Place, PolicyEnd, PolicyStep,
-    Rule, Service, Side, TierEnd, TierStep,
+    Answer, Case, DefaultAction, Explanation, HostStep, Origin, Pair, Party, Place, PolicyEnd,
+    PolicyStep, Rule, Service, Side, TierEnd, TierStep,
 };

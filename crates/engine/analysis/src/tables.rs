@@ -7,8 +7,8 @@ use std::sync::Arc;
 use ocicat_api::rule::Action;
 use ocicat_api::{Kind, Object, ObjectKey};
 use ocicat_flow::{Direction, Outcome, PolicyKind, PolicyRef};
-use ocicat_node::ServiceMatch;
-use ocicat_policy::{Engine, Locality, Place, endpoint_id};
+use ocicat_node::{ServiceMatch, Stage};
+use ocicat_policy::{Engine, Place, endpoint_id};
 
 use crate::explanation::DefaultAction;
 use crate::walk::{PolicyView, Stack, TierView};
@@ -33,8 +33,9 @@ const FIXED: [(&str, f64); 3] = [
 const KUBERNETES_ORDER: f64 = 1_000.0;
 
 impl Tables {
-    pub(crate) fn new<'a>(objects: impl Iterator<Item = &'a Object>) -> Self {
-        let mut engine = Engine::new(Locality::Nothing);
+    /// Of an engine without objects.
+    pub(crate) fn new<'a>(engine: Engine, objects: impl Iterator<Item = &'a Object>) -> Self {
+        let mut engine = engine;
         let (mut tiers, mut policies) = (BTreeMap::new(), BTreeMap::new());
         for object in objects {
             match object {
@@ -43,6 +44,12 @@ impl Tables {
                 }
                 Object::CalicoNetworkPolicy(policy) | Object::GlobalNetworkPolicy(policy) => {
                     policies.insert(object.key(), policy.order);
+                }
+                Object::StagedNetworkPolicy(x) | Object::StagedGlobalNetworkPolicy(x) => {
+                    policies.insert(object.key(), x.policy.order);
+                }
+                Object::ClusterNetworkPolicy(policy) => {
+                    policies.insert(object.key(), Some(f64::from(policy.priority)));
                 }
                 _ => {}
             }
@@ -64,7 +71,7 @@ impl Tables {
 
     /// Makes tables for an endpoint, at the next commit.
     pub(crate) fn set_local(&mut self, key: &ObjectKey) {
-        if self.engine.endpoint(key).is_none() {
+        if self.engine.endpoint(key).is_none() && self.engine.host_endpoint(key).is_none() {
             self.engine.set_local(key, Place::Local);
             self.stale = true;
         }
@@ -92,9 +99,36 @@ impl Tables {
         self.engine.judge(key, direction, (near, far), &service)
     }
 
+    /// `None` if there is no such stage.
+    pub(crate) fn judge_stage(
+        &self,
+        key: &ObjectKey,
+        way: (Stage, Direction),
+        (near, far): (IpAddr, IpAddr),
+        service: ServiceMatch,
+    ) -> Option<Arc<Outcome>> {
+        self.engine.judge_stage(key, way, (near, far), &service)
+    }
+
     /// What judges an endpoint, in order; nothing if it has no tables.
     pub(crate) fn stack(&self, key: &ObjectKey, direction: Direction) -> Stack {
-        let Some(found) = self.engine.explain(key, direction) else {
+        self.view_of(self.engine.explain(key, direction))
+    }
+
+    /// What judges at a stage of a host endpoint.
+    pub(crate) fn stage(&self, key: &ObjectKey, way: (Stage, Direction)) -> Stack {
+        let mut stack = self.view_of(self.engine.explain_stage(key, way));
+        if matches!(way.0, Stage::Untracked | Stage::PreDnat) {
+            // Whatever the tier says: its end does not deny at these stages.
+            for tier in &mut stack.tiers {
+                tier.default_action = DefaultAction::Pass;
+            }
+        }
+        stack
+    }
+
+    fn view_of(&self, found: Option<ocicat_policy::Explanation>) -> Stack {
+        let Some(found) = found else {
             return Stack::default();
         };
         let tier = |tier: ocicat_policy::TierPolicies| TierView {
@@ -128,7 +162,7 @@ impl Tables {
         let kind = match reference.kind {
             PolicyKind::CalicoNetworkPolicy => Kind::CalicoNetworkPolicy,
             PolicyKind::GlobalNetworkPolicy => Kind::GlobalNetworkPolicy,
-            PolicyKind::NetworkPolicy => {
+            PolicyKind::NetworkPolicy | PolicyKind::StagedKubernetesNetworkPolicy => {
                 return PolicyView {
                     reference,
                     order: Some(KUBERNETES_ORDER),
@@ -137,7 +171,6 @@ impl Tables {
             PolicyKind::ClusterNetworkPolicy => Kind::ClusterNetworkPolicy,
             PolicyKind::StagedNetworkPolicy => Kind::StagedNetworkPolicy,
             PolicyKind::StagedGlobalNetworkPolicy => Kind::StagedGlobalNetworkPolicy,
-            PolicyKind::StagedKubernetesNetworkPolicy => Kind::StagedKubernetesNetworkPolicy,
             PolicyKind::Profile => {
                 return PolicyView {
                     reference,

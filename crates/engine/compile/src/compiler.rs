@@ -24,7 +24,7 @@ use crate::intervals::Intervals;
 use crate::layout::{self, Epoch, Named};
 use crate::prefixes::Prefixes;
 use crate::skeleton;
-use crate::stack::StackNumber;
+use crate::stack::{self, StackNumber};
 use garbage::Garbage;
 use host::Hosts;
 
@@ -84,6 +84,28 @@ struct InstalledRow {
 struct InstalledStack {
     number: StackNumber,
     stack: Stack,
+    /// Elements of its map in the kernel, garbage included, and for how many there is room.
+    held: usize,
+    capacity: usize,
+}
+
+impl InstalledStack {
+    fn new(number: StackNumber, stack: Stack) -> Self {
+        let mut installed = Self {
+            number,
+            stack,
+            held: 0,
+            capacity: 0,
+        };
+        installed.made();
+        installed
+    }
+
+    /// The map was made anew with the rows of the stack.
+    fn made(&mut self) {
+        self.held = self.stack.rows.len();
+        self.capacity = stack::capacity(self.held) as usize;
+    }
 }
 
 #[derive(Debug, Default)]
@@ -122,6 +144,7 @@ impl Compiler {
         let in_force = found.and_then(epoch_in_force);
         self.epoch = in_force.unwrap_or(Epoch::B).other();
         self.garbage = Garbage::default();
+        self.stacks.values_mut().for_each(InstalledStack::made);
         self.name_endpoints();
         self.name_links();
         let with_hosts = self.has_hosts();

@@ -70,6 +70,8 @@ pub(crate) struct Asked {
     pub(crate) far: Far,
     /// Ports of the far end that the rule knows by name.
     pub(crate) ports: Box<[(Name, u8, QuestionId)]>,
+    /// The question about the service whose ports the rule asks for.
+    pub(crate) backend: Option<QuestionId>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -199,6 +201,12 @@ impl Asked {
         } else {
             Reach::Classes(self.deviating(questions))
         }
+    }
+
+    /// The questions whose answers are port numbers, or numbers of sets of ports.
+    pub(crate) fn numbered(&self) -> impl Iterator<Item = QuestionId> + '_ {
+        let named = self.ports.iter().map(|(.., question)| *question);
+        named.chain(self.backend)
     }
 
     fn questions(&self) -> impl Iterator<Item = QuestionId> + '_ {
@@ -348,6 +356,14 @@ impl Blocks {
         self.gone.push(id);
     }
 
+    /// Whether the block has as many rules as before this commit, whatever is in them.
+    pub(crate) fn keeps_rules(&self, block: BlockId) -> bool {
+        self.changed.get(&block).is_none_or(|before| {
+            let now = &self.items[block].body;
+            before.kind == now.kind && before.rules.len() == now.rules.len()
+        })
+    }
+
     /// Whether the rule is another than before this commit, or new.
     pub(crate) fn is_edited(&self, (block, index): (BlockId, u32)) -> bool {
         let Some(before) = self.changed.get(&block) else {
@@ -436,9 +452,14 @@ fn ask(
         let key = QuestionKey::NamedPort(name, protocol);
         (name, protocol, questions.acquire(interner, key, user))
     });
+    let ports = ports.collect();
+    let service = |test: &&AddressTest| matches!(test, AddressTest::Service(..));
+    let service = rule.far.tests().find(service).filter(|_| rule.backend);
+    let backend = service.and_then(|test| questions.find(&QuestionKey::Address(test.clone())));
     Asked {
         far,
-        ports: ports.collect(),
+        ports,
+        backend,
     }
 }
 
@@ -452,7 +473,7 @@ pub(crate) fn ask_side(
     let mut term = |test: &AddressTest, sense: Sense| Term {
         question: questions.acquire(interner, QuestionKey::Address(test.clone()), user),
         sense,
-        by_owner: matches!(test, AddressTest::Owner(_)),
+        by_owner: test.asks_owner(),
     };
     match side {
         Side::Always => Far::Always,

@@ -125,7 +125,7 @@ impl Signature {
         self.answers.binary_search(&(question, 0)).is_ok()
     }
 
-    /// The port numbers answered to a question about a named port.
+    /// The numbers answered to a question about a named port, or about a service.
     pub(crate) fn ports(&self, question: QuestionId) -> impl Iterator<Item = u16> + '_ {
         let start = self.answers.partition_point(|(other, _)| *other < question);
         let rest = self.answers[start..].iter();
@@ -285,6 +285,7 @@ impl Classes {
             for identity in kind.key.owners.identities() {
                 answers.extend_from_slice(&identities.items[*identity].answers);
             }
+            answers.extend(kind.key.listed.iter().flat_map(|listed| listed.iter()));
             answers.sort_unstable();
             answers.dedup();
             let unclaimed = space.is_unclaimed(&kind.key);

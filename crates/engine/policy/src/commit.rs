@@ -239,6 +239,8 @@ impl Engine {
             &self.questions,
             &fresh,
         );
+        self.lists
+            .apply(&mut self.interner, &mut self.space, &self.questions, &fresh);
         for before in std::mem::take(&mut self.befores) {
             let after = self.endpoints.presence(before.entry);
             let old = before.presence;
@@ -279,6 +281,8 @@ impl Engine {
             .classes
             .merge(&mut self.space, &mut self.questions, dead);
         net::remove_questions(&mut self.space, &self.questions, dead);
+        self.lists
+            .remove_questions(&mut self.space, &self.questions, dead);
         self.space.settle(&mut self.identities, &self.endpoints);
         let more = self
             .classes

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use ocicat_api::core::SlicePort;
 use ocicat_api::rule::Icmp;
 use ocicat_flow::Direction;
 
@@ -36,6 +37,8 @@ pub(crate) struct Part<'a> {
 /// A service with its ports resolved.
 pub(crate) struct Covers<'a> {
     service: &'a Service,
+    /// The only protocol that it is for.
+    only: Option<u8>,
     source: Option<Cover<'a>>,
     destination: Option<Cover<'a>>,
 }
@@ -48,6 +51,9 @@ struct Cover<'a> {
 
 impl<'a> Services<'a> {
     pub(crate) fn new(sheet: &Sheet<'a>, services: &'a [Service], asked: &'a Asked) -> Self {
+        if let Some(sets) = backend_sets(sheet, asked) {
+            return Self::Resolved(Covers::of_backend(sheet, services, asked, &sets));
+        }
         let plain = |ports: &Option<Box<Ports>>| match ports.as_deref() {
             None => true,
             Some(Ports {
@@ -82,11 +88,23 @@ impl<'a> Services<'a> {
                 )
             }),
             Self::Resolved(covers) => covers.iter().find_map(|covers| {
+                if covers.only.is_some() && covers.only != plane.protocol {
+                    return None;
+                }
                 let destination = covers.destination.as_ref().map(Cover::lists);
                 let source = covers.source.as_ref().map(Cover::lists);
                 part(covers.service, plane, destination, source)
             }),
         }
+    }
+
+    /// Protocols that are treated differently, besides those that the services name.
+    pub(crate) fn protocols(&self) -> impl Iterator<Item = u8> + '_ {
+        let covers: &[Covers<'_>] = match self {
+            Self::Plain(_) => &[],
+            Self::Resolved(covers) => covers,
+        };
+        covers.iter().filter_map(|covers| covers.only)
     }
 
     /// Adds where a source port range of the protocol begins that is treated differently.
@@ -221,9 +239,56 @@ impl<'a> Covers<'a> {
         let ingress = sheet.direction == Direction::Ingress;
         Self {
             service,
+            only: None,
             source: of(service.source.as_deref(), ingress),
             destination: of(service.destination.as_deref(), !ingress),
         }
+    }
+}
+
+/// The ports under which the far address is behind the service that the rule asks for. `None`: the
+/// rule asks for no ports of a service, or who has the address is not known.
+fn backend_sets<'a>(sheet: &Sheet<'a>, asked: &Asked) -> Option<Vec<&'a [SlicePort]>> {
+    let question = asked.backend?;
+    let known = !sheet.signature.unclaimed || sheet.signature.has(question);
+    known.then(|| sheet.port_sets.of(sheet.signature, question).collect())
+}
+
+impl<'a> Covers<'a> {
+    /// One for each protocol of the backend.
+    fn of_backend(
+        sheet: &Sheet<'a>,
+        services: &'a [Service],
+        asked: &'a Asked,
+        sets: &[&[SlicePort]],
+    ) -> Vec<Self> {
+        let ports = || sets.iter().flat_map(|set| set.iter());
+        let mut protocols: Vec<u8> = ports().map(|port| port.protocol.0).collect();
+        protocols.sort_unstable();
+        protocols.dedup();
+        let numbers = |protocol: u8| {
+            let of_protocol = ports().filter(|port| port.protocol.0 == protocol);
+            let ranges = of_protocol.map(|port| port.port.map_or((0, u16::MAX), |p| (p, p)));
+            interval::normal(ranges.collect())
+        };
+        let covers = |service: &'a Service, protocol: u8| {
+            let numbers = numbers(protocol);
+            if !has_ports(protocol) && numbers != ALL {
+                return None;
+            }
+            let destination = Cover {
+                certain: Cow::Owned(numbers.clone()),
+                possible: Cow::Owned(numbers),
+            };
+            Some(Self {
+                only: Some(protocol),
+                destination: Some(destination),
+                ..Self::new(sheet, service, asked)
+            })
+        };
+        let each = services.iter();
+        each.flat_map(|service| protocols.iter().filter_map(move |p| covers(service, *p)))
+            .collect()
     }
 }
 

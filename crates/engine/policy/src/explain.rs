@@ -4,8 +4,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use ocicat_api::ObjectKey;
 use ocicat_api::rule::Action;
+use ocicat_api::{Kind, ObjectKey};
 use ocicat_flow::{Direction, Outcome, PolicyRef};
 use ocicat_node::{
     ClassId, EndpointId, EndpointPolicy, NodeState, Row, ServiceMatch, Stack, StackId,
@@ -169,7 +169,9 @@ impl Engine {
     /// Pods and WorkloadEndpoints that have the address, sorted.
     #[must_use]
     pub fn endpoints_of(&self, address: IpAddr) -> Vec<ObjectKey> {
-        endpoints_of(&self.space, &self.endpoints, address)
+        let mut keys = endpoints_of(&self.space, &self.endpoints, address);
+        keys.retain(|key| key.kind != Kind::HostEndpoint);
+        keys
     }
 
     /// Network sets with a net that contains the address, sorted.

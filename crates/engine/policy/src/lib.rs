@@ -15,9 +15,13 @@
 //! After any history of changes the result is the same as if the last objects had been given at
 //! once, except for the numbers of classes, rows, outcomes and stacks.
 //!
-//! What it will not do: no kernel, no routes, no I/O, no clock; no host endpoints, services of
-//! rules, or staged policies. It trusts the decoder of `ocicat-api` to have checked the objects;
-//! what the decoder could not read fails closed here.
+//! Host endpoints of the host are judged in stages; the near address chooses the stack there
+//! ([`ocicat_node::StageStacks`]). Staged policies are judged by in a second engine, fed by
+//! [`Staging`].
+//!
+//! What it will not do: no kernel, no routes, no I/O, no clock; no names of domains, no HTTP. It
+//! trusts the decoder of `ocicat-api` to have checked the objects; what the decoder could not read
+//! fails closed here.
 //!
 //! ```
 //! use ocicat_policy::{Engine, Locality};
@@ -65,6 +69,7 @@ mod host;
 mod identity;
 mod interval;
 mod label;
+mod list;
 mod local;
 mod net;
 mod outcome;
@@ -80,6 +85,7 @@ mod slot;
 mod source;
 mod space;
 mod stack;
+mod staging;
 mod status;
 mod table;
 mod work;
@@ -88,6 +94,7 @@ pub use delta::{Commit, endpoint_id};
 pub use explain::{ClassInfo, Explanation, ProfileStanding, Size, TierPolicies};
 pub use local::{Locality, Place};
 pub use row::Budget;
+pub use staging::{Pending, Staging};
 pub use status::PolicyReport;
 
 use slab::{EntryId, PolicyId, StackIndex};
@@ -96,11 +103,14 @@ use slab::{EntryId, PolicyId, StackIndex};
 #[derive(Debug)]
 pub struct Engine {
     budget: Budget,
+    /// Staged policies count.
+    pending: bool,
     interner: source::Interner,
     sources: source::Sources,
     identities: identity::Identities,
     endpoints: endpoint::Endpoints,
     nets: net::Nets,
+    lists: list::Lists,
     policies: policy::Policies,
     locals: local::Locals,
     hosts: host::Hosts,
@@ -136,11 +146,13 @@ impl Engine {
     pub fn with_budget(locality: Locality, budget: Budget) -> Self {
         let mut engine = Self {
             budget,
+            pending: false,
             interner: source::Interner::default(),
             sources: source::Sources::default(),
             identities: identity::Identities::default(),
             endpoints: endpoint::Endpoints::default(),
             nets: net::Nets::default(),
+            lists: list::Lists::default(),
             policies: policy::Policies::default(),
             locals: local::Locals::new(locality),
             hosts: host::Hosts::default(),
@@ -166,6 +178,14 @@ impl Engine {
                 .hold_region(&mut engine.identities, rule::whole(family));
         }
         engine
+    }
+
+    /// An engine for the pending world, given what [`Staging`] makes of the objects: it judges by
+    /// staged policies, which it ignores otherwise.
+    #[must_use]
+    pub fn pending(mut self) -> Self {
+        self.pending = true;
+        self
     }
 
     /// Adds an object or replaces the one of the same key. Kinds that have nothing to do with
@@ -194,7 +214,7 @@ impl Engine {
                 self.endpoints
                     .put_host_endpoint(interner, &mut self.identities, x);
             }
-            Object::NetworkPolicy(x) => self.policies.put_kube(interner, x),
+            Object::NetworkPolicy(x) => self.policies.put_kube(interner, key.kind, x),
             Object::CalicoNetworkPolicy(x) | Object::GlobalNetworkPolicy(x) => {
                 self.policies.put_calico(interner, key.kind, x);
             }
@@ -206,14 +226,24 @@ impl Engine {
                 self.nets
                     .put_set(interner, &mut self.identities, &key, Some(x));
             }
-            Object::Node(x) => self.nets.put_node(&key, Some(x)),
+            Object::Node(x) => {
+                self.nets.put_node(&key, Some(x));
+                self.lists.put_node(interner, &key, Some(x));
+            }
+            Object::EndpointSlice(x) => self.lists.put_slice(interner, &key, Some(x)),
+            Object::ClusterNetworkPolicy(x) => self.policies.put_cluster(interner, x),
             Object::IpPool(x) => self.nets.put_pool(&key, Some(x)),
-            Object::EndpointSlice(_)
-            | Object::ClusterNetworkPolicy(_)
-            | Object::StagedNetworkPolicy(_)
-            | Object::StagedGlobalNetworkPolicy(_)
-            | Object::StagedKubernetesNetworkPolicy(_)
-            | Object::FelixConfiguration(_)
+            Object::StagedNetworkPolicy(x) | Object::StagedGlobalNetworkPolicy(x) => {
+                if self.pending {
+                    self.policies.put_calico(interner, key.kind, &x.policy);
+                }
+            }
+            Object::StagedKubernetesNetworkPolicy(x) => {
+                if self.pending {
+                    self.policies.put_kube(interner, key.kind, &x.policy);
+                }
+            }
+            Object::FelixConfiguration(_)
             | Object::KubeControllersConfiguration(_)
             | Object::Service(_)
             | Object::Controller(..)
@@ -235,21 +265,26 @@ impl Engine {
             Kind::Pod | Kind::WorkloadEndpoint | Kind::HostEndpoint => {
                 self.endpoints.remove(interner, &mut self.identities, key);
             }
-            Kind::NetworkPolicy | Kind::CalicoNetworkPolicy | Kind::GlobalNetworkPolicy => {
+            Kind::NetworkPolicy
+            | Kind::CalicoNetworkPolicy
+            | Kind::GlobalNetworkPolicy
+            | Kind::ClusterNetworkPolicy
+            | Kind::StagedNetworkPolicy
+            | Kind::StagedGlobalNetworkPolicy
+            | Kind::StagedKubernetesNetworkPolicy => {
                 self.policies.remove(key);
             }
             Kind::Tier => self.policies.put_tier(interner, &key.name, None),
             Kind::NetworkSet | Kind::GlobalNetworkSet => {
                 self.nets.put_set(interner, &mut self.identities, key, None);
             }
-            Kind::Node => self.nets.put_node(key, None),
+            Kind::Node => {
+                self.nets.put_node(key, None);
+                self.lists.put_node(interner, key, None);
+            }
+            Kind::EndpointSlice => self.lists.put_slice(interner, key, None),
             Kind::IpPool => self.nets.put_pool(key, None),
-            Kind::EndpointSlice
-            | Kind::ClusterNetworkPolicy
-            | Kind::StagedNetworkPolicy
-            | Kind::StagedGlobalNetworkPolicy
-            | Kind::StagedKubernetesNetworkPolicy
-            | Kind::FelixConfiguration
+            Kind::FelixConfiguration
             | Kind::KubeControllersConfiguration
             | Kind::Service
             | Kind::Deployment

@@ -186,6 +186,10 @@ impl Locals {
         dirty: &[PolicyId],
     ) -> Affected {
         let mut affected: Affected = dirty.iter().copied().collect();
+        let is_local = |id: &IdentityId| self.identities.contains_key(id);
+        if dirty.is_empty() && self.recounted.is_empty() && !changed.iter().any(is_local) {
+            return affected;
+        }
         for id in dirty {
             self.index_subject(policies, *id);
         }
@@ -491,6 +495,8 @@ impl NearView<'_> {
                 let inside = |nets: &[ipnet::IpNet]| nets.iter().any(|net| net.contains(&address));
                 inside(&test.nets) && !inside(&test.except)
             }
+            // No rule asks that of its near side.
+            AddressTest::Node(_) | AddressTest::Service(..) => false,
         };
         match side {
             Side::Always => true,

@@ -15,6 +15,7 @@ use crate::class::Signature;
 use crate::cover::{Part, Plane, Services};
 use crate::identity::NamedPort;
 use crate::interval::{self, ALL, Interval};
+use crate::list::{PortSets, TOO_MANY};
 use crate::outcome::Outcomes;
 use crate::policy::side;
 use crate::rule::Rule;
@@ -34,6 +35,7 @@ pub(crate) struct Sheet<'a> {
     /// The named ports of the near address cannot be known.
     pub(crate) near_open: bool,
     pub(crate) signature: &'a Signature,
+    pub(crate) port_sets: &'a PortSets,
 }
 
 /// A rule whose far side is not false.
@@ -84,7 +86,11 @@ impl<'a> Applied<'a> {
         let block = &sheet.blocks[block];
         let rule = &block.body.rules[index as usize];
         let asked = &block.body.asked[index as usize];
-        let certain = far == Truth::Yes && !rule.unreadable && !open;
+        let known = asked.backend.is_none_or(|question| {
+            let mut sets = sheet.signature.ports(question);
+            sets.all(|number| number != TOO_MANY)
+        });
+        let certain = far == Truth::Yes && !rule.unreadable && !open && known;
         let idle = matches!(rule.action, Action::Allow | Action::Log) && !certain;
         if far == Truth::No || idle {
             return None;
@@ -103,12 +109,13 @@ impl<'a> Applied<'a> {
 
     /// The protocols that the rule treats differently from those that nobody names.
     pub(crate) fn protocols(&self) -> impl Iterator<Item = u8> + '_ {
-        self.rule.services.iter().flat_map(|service| {
+        let of_rule = self.rule.services.iter().flat_map(|service| {
             let icmp = service.icmp.is_some() || service.not_icmp.is_some();
             let icmp: &[u8] = if icmp { &[1, 58] } else { &[] };
             let named = service.protocol.into_iter().chain(service.not_protocol);
             named.chain(icmp.iter().copied())
-        })
+        });
+        of_rule.chain(self.services.protocols())
     }
 
     /// Adds where a source port range of the protocol begins that is treated differently.

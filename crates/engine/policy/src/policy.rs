@@ -4,7 +4,8 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 
 use ocicat_api::policy::{
-    CalicoPolicy, NetworkPolicy, PolicyStage, Profile, Subject as ApiSubject, Types,
+    CalicoPolicy, ClusterNetworkPolicy, ClusterRule, ClusterSubject, ClusterTier, NetworkPolicy,
+    PolicyStage, Profile, Subject as ApiSubject, Types,
 };
 use ocicat_api::rule::Action;
 use ocicat_api::{Kind, Metadata, ObjectKey, Problem};
@@ -141,7 +142,12 @@ impl Policies {
         kind: Kind,
         policy: &CalicoPolicy,
     ) {
-        let namespaced = kind == Kind::CalicoNetworkPolicy;
+        let (kind_name, namespaced) = match kind {
+            Kind::CalicoNetworkPolicy => (PolicyKind::CalicoNetworkPolicy, true),
+            Kind::StagedNetworkPolicy => (PolicyKind::StagedNetworkPolicy, true),
+            Kind::StagedGlobalNetworkPolicy => (PolicyKind::StagedGlobalNetworkPolicy, false),
+            _ => (PolicyKind::GlobalNetworkPolicy, false),
+        };
         let key = key_of(kind, &policy.metadata, namespaced);
         let namespace = key.namespace.clone();
         let mut problems = Vec::new();
@@ -164,16 +170,11 @@ impl Policies {
             rules(Direction::Ingress, &policy.ingress, policy.types.ingress),
             rules(Direction::Egress, &policy.egress, policy.types.egress),
         ];
-        let kind = if namespaced {
-            PolicyKind::CalicoNetworkPolicy
-        } else {
-            PolicyKind::GlobalNetworkPolicy
-        };
         let (tier, order) = (policy.tier.clone(), policy.order);
         self.put(
             interner,
             Draft {
-                kind,
+                kind: kind_name,
                 key,
                 tier,
                 order,
@@ -186,8 +187,8 @@ impl Policies {
         );
     }
 
-    pub(crate) fn put_kube(&mut self, interner: &mut Interner, policy: &NetworkPolicy) {
-        let key = key_of(Kind::NetworkPolicy, &policy.metadata, true);
+    pub(crate) fn put_kube(&mut self, interner: &mut Interner, kind: Kind, policy: &NetworkPolicy) {
+        let key = key_of(kind, &policy.metadata, true);
         let namespace: Arc<str> = key.namespace.clone().unwrap_or_default();
         let mut problems = Vec::new();
         let names = &mut interner.names;
@@ -220,7 +221,10 @@ impl Policies {
             rules(&policy.ingress, ingress),
             rules(&policy.egress, egress),
         ];
-        let kind = PolicyKind::NetworkPolicy;
+        let kind = match kind {
+            Kind::StagedKubernetesNetworkPolicy => PolicyKind::StagedKubernetesNetworkPolicy,
+            _ => PolicyKind::NetworkPolicy,
+        };
         let (tier, order) = (DEFAULT_TIER.into(), Some(KUBERNETES_ORDER));
         self.put(
             interner,
@@ -229,6 +233,37 @@ impl Policies {
                 key,
                 tier,
                 order,
+                subject,
+                hosts: None,
+                stage: PolicyStage::Normal,
+                rules,
+                problems,
+            },
+        );
+    }
+
+    pub(crate) fn put_cluster(&mut self, interner: &mut Interner, policy: &ClusterNetworkPolicy) {
+        let key = key_of(Kind::ClusterNetworkPolicy, &policy.metadata, false);
+        let mut problems = Vec::new();
+        let subject = cluster_subject(&policy.subject, interner, &mut problems);
+        let mut rules = |rules: &[ClusterRule]| -> Rules {
+            let unreadable = rules.iter().flat_map(|rule| &rule.unreadable);
+            problems.extend(unreadable.cloned());
+            let compile = |rule| Rule::from_cluster(rule, interner);
+            (!rules.is_empty()).then(|| rules.iter().map(compile).collect())
+        };
+        let rules = [rules(&policy.ingress), rules(&policy.egress)];
+        let tier = match policy.tier {
+            ClusterTier::Admin => "kube-admin",
+            ClusterTier::Baseline => "kube-baseline",
+        };
+        self.put(
+            interner,
+            Draft {
+                kind: PolicyKind::ClusterNetworkPolicy,
+                key,
+                tier: tier.into(),
+                order: Some(f64::from(policy.priority)),
                 subject,
                 hosts: None,
                 stage: PolicyStage::Normal,
@@ -378,13 +413,12 @@ impl Policies {
             let policy = &self.items[id];
             let tier = &self.tiers[&policy.tier];
             let kind = match policy.reference.kind {
-                PolicyKind::GlobalNetworkPolicy => 0,
-                PolicyKind::CalicoNetworkPolicy => 1,
-                PolicyKind::NetworkPolicy | PolicyKind::Profile => 2,
+                PolicyKind::GlobalNetworkPolicy | PolicyKind::StagedGlobalNetworkPolicy => 0,
+                PolicyKind::CalicoNetworkPolicy | PolicyKind::StagedNetworkPolicy => 1,
+                PolicyKind::NetworkPolicy
+                | PolicyKind::StagedKubernetesNetworkPolicy
+                | PolicyKind::Profile => 2,
                 PolicyKind::ClusterNetworkPolicy => 3,
-                PolicyKind::StagedGlobalNetworkPolicy => 4,
-                PolicyKind::StagedNetworkPolicy => 5,
-                PolicyKind::StagedKubernetesNetworkPolicy => 6,
             };
             let of_tier = (tier.order, &tier.name);
             (
@@ -488,10 +522,7 @@ fn calico_subject(
     let names = &mut interner.names;
     match (&policy.subject, namespace) {
         (ApiSubject::Unreadable, None) => {
-            problems.push(Problem::error(
-                "spec",
-                "whom the policy selects cannot be read: it is enforced nowhere",
-            ));
+            problems.push(nowhere_problem());
             Subject::Nobody
         }
         (ApiSubject::Unreadable, Some(namespace)) => {
@@ -527,6 +558,40 @@ fn calico_subject(
             Subject::Owners(interner.tests.acquire(test, names))
         }
     }
+}
+
+fn cluster_subject(
+    subject: &ClusterSubject,
+    interner: &mut Interner,
+    problems: &mut Vec<Problem>,
+) -> Subject {
+    let names = &mut interner.names;
+    let mut test = OwnerTest {
+        kube: true,
+        ..OwnerTest::default()
+    };
+    match subject {
+        ClusterSubject::Unreadable => {
+            problems.push(nowhere_problem());
+            return Subject::Nobody;
+        }
+        ClusterSubject::Namespaces(selector) => test.select_namespace(selector, names),
+        ClusterSubject::Pods {
+            namespace_selector,
+            pod_selector,
+        } => {
+            test.select_namespace(namespace_selector, names);
+            test.select(pod_selector, names);
+        }
+    }
+    Subject::Owners(interner.tests.acquire(test, names))
+}
+
+fn nowhere_problem() -> Problem {
+    Problem::error(
+        "spec",
+        "whom the policy selects cannot be read: it is enforced nowhere",
+    )
 }
 
 /// Host endpoints have neither namespace nor service account.

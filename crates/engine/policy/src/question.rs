@@ -55,8 +55,7 @@ impl Questions {
             Some(&id) => id,
             None => {
                 match &key {
-                    QuestionKey::Address(AddressTest::Owner(test)) => interner.tests.retain(test),
-                    QuestionKey::Address(AddressTest::Nets(_)) => {}
+                    QuestionKey::Address(test) => test.retain(interner),
                     QuestionKey::NamedPort(name, _) => {
                         interner.names.retain(*name);
                     }
@@ -218,7 +217,7 @@ impl Questions {
         for id in fresh {
             match &self.items[*id].key {
                 QuestionKey::Address(AddressTest::Owner(test)) => tests.push((*id, test)),
-                QuestionKey::Address(AddressTest::Nets(_)) => {}
+                QuestionKey::Address(_) => {}
                 QuestionKey::NamedPort(name, protocol) => {
                     ports.insert((*name, *protocol), *id);
                 }
@@ -281,11 +280,9 @@ impl Questions {
         }
         for id in std::mem::take(&mut self.dead) {
             match self.items.remove(id).map(|question| question.key) {
-                Some(QuestionKey::Address(AddressTest::Owner(test))) => {
-                    interner.tests.release(&test, &mut interner.names);
-                }
+                Some(QuestionKey::Address(test)) => test.release(interner),
                 Some(QuestionKey::NamedPort(name, _)) => interner.names.release(name),
-                Some(QuestionKey::Address(AddressTest::Nets(_))) | None => {}
+                None => {}
             }
         }
         self.items.end_rest();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use ocicat_api::policy::{KubePeer, KubePort, KubeRule};
+use ocicat_api::policy::{ClusterPeer, ClusterProtocol, ClusterRule, KubePeer, KubePort, KubeRule};
 use ocicat_api::rule::{Action, EntityRule, Icmp, Rule as CalicoRule};
 use ocicat_api::{Family, PortSpec};
 use ocicat_flow::Direction;
@@ -25,6 +25,39 @@ pub(crate) struct Rule {
     pub(crate) near: Side,
     /// At most one applies to any one protocol.
     pub(crate) services: Box<[Service]>,
+    /// Protocol and port must be those of the Kubernetes service that the far side asks for.
+    pub(crate) backend: bool,
+}
+
+impl AddressTest {
+    /// Whether nobody can say it of an address without known owner. Addresses of nodes are known.
+    pub(crate) fn asks_owner(&self) -> bool {
+        matches!(self, Self::Owner(_) | Self::Service(..))
+    }
+
+    pub(crate) fn retain(&self, interner: &mut Interner) {
+        match self {
+            Self::Owner(test) | Self::Node(test) => interner.tests.retain(test),
+            Self::Nets(_) => {}
+            Self::Service(namespace, name) => {
+                interner.names.retain(*namespace);
+                interner.names.retain(*name);
+            }
+        }
+    }
+
+    pub(crate) fn release(&self, interner: &mut Interner) {
+        match self {
+            Self::Owner(test) | Self::Node(test) => {
+                interner.tests.release(test, &mut interner.names);
+            }
+            Self::Nets(_) => {}
+            Self::Service(namespace, name) => {
+                interner.names.release(*namespace);
+                interner.names.release(*name);
+            }
+        }
+    }
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -48,6 +81,10 @@ pub(crate) enum AddressTest {
     /// Some owner of the address satisfies the test.
     Owner(Arc<OwnerTest>),
     Nets(Arc<NetsTest>),
+    /// The address is that of a node that satisfies the test.
+    Node(Arc<OwnerTest>),
+    /// The address is behind the service of this namespace and name.
+    Service(Name, Name),
 }
 
 /// The address is inside one of `nets` and in none of `except`.
@@ -89,6 +126,7 @@ impl Rule {
             far: Side::Always,
             near: Side::Always,
             services: Box::new([Service::default()]),
+            backend: false,
         }
     }
 
@@ -115,7 +153,10 @@ impl Rule {
         // One side is enough to fix the family of both. A positive list of nets does so itself;
         // otherwise the near side does, because that does not split classes.
         let near_family = if far.nets.is_empty() { family } else { None };
-        let (service, sound) = Service::from_calico(rule, &mut interner.names);
+        let (service, mut sound) = Service::from_calico(rule, &mut interner.names);
+        // Services are asked of the far side only.
+        sound &= near.service.is_none();
+        let backend = direction == Direction::Egress && far.service.is_some();
         let far = if contradiction {
             Side::Any(Box::default())
         } else {
@@ -127,6 +168,7 @@ impl Rule {
             far,
             near: Side::from_entity(near, namespace, near_family, interner),
             services: Box::new([service]),
+            backend,
         }
     }
 
@@ -150,15 +192,39 @@ impl Rule {
             far,
             near: Side::Always,
             services: services.into(),
+            backend: false,
+        }
+    }
+
+    /// A rule that closes matches all peers or protocols of which some cannot be read.
+    pub(crate) fn from_cluster(rule: &ClusterRule, interner: &mut Interner) -> Self {
+        let closes = rule.action != Action::Allow;
+        let unreadable = rule.unreadable_peers || rule.unreadable_protocols;
+        let far = if closes && rule.unreadable_peers {
+            Side::Always
+        } else {
+            let tests = rule.peers.iter().filter_map(|p| cluster_test(p, interner));
+            Side::Any(tests.collect())
+        };
+        let protocols = rule.protocols.as_ref();
+        let services = match protocols.filter(|_| !(closes && rule.unreadable_protocols)) {
+            None => vec![Service::default()],
+            Some(protocols) => cluster_services(protocols, &mut interner.names),
+        };
+        Self {
+            action: rule.action,
+            unreadable: closes && (unreadable || !rule.unreadable.is_empty()),
+            far,
+            near: Side::Always,
+            services: services.into(),
+            backend: false,
         }
     }
 
     /// Gives back what the constructors acquired.
     pub(crate) fn release(&self, interner: &mut Interner) {
         for test in self.far.tests().chain(self.near.tests()) {
-            if let AddressTest::Owner(test) = test {
-                interner.tests.release(test, &mut interner.names);
-            }
+            test.release(interner);
         }
         let lists = self
             .services
@@ -199,6 +265,11 @@ impl Side {
             ));
         } else if !entity.not_nets.is_empty() {
             tests.push((nets_test(&entity.not_nets, &[]), Sense::Negative));
+        }
+        if let Some(service) = &entity.service {
+            let namespace = interner.names.acquire(&service.namespace);
+            let test = AddressTest::Service(namespace, interner.names.acquire(&service.name));
+            tests.push((test, Sense::Positive));
         }
         if let Some(test) = positive_test(entity, namespace, interner) {
             tests.push((test, Sense::Positive));
@@ -265,6 +336,33 @@ fn peer_test(peer: &KubePeer, namespace: &str, interner: &mut Interner) -> Addre
             owner_test(test, interner)
         }
     }
+}
+
+/// `None`: no address matches.
+fn cluster_test(peer: &ClusterPeer, interner: &mut Interner) -> Option<AddressTest> {
+    let names = &mut interner.names;
+    let mut test = OwnerTest::default();
+    match peer {
+        ClusterPeer::Namespaces(selector) => {
+            test.kube = true;
+            test.select_namespace(selector, names);
+        }
+        ClusterPeer::Pods {
+            namespace_selector,
+            pod_selector,
+        } => {
+            test.kube = true;
+            test.select_namespace(namespace_selector, names);
+            test.select(pod_selector, names);
+        }
+        ClusterPeer::Nodes(selector) => {
+            test.select(selector, names);
+            return Some(AddressTest::Node(interner.tests.acquire(test, names)));
+        }
+        ClusterPeer::Networks(nets) => return Some(nets_test(nets, &[])),
+        ClusterPeer::Domains(_) => return None,
+    }
+    Some(owner_test(test, interner))
 }
 
 fn owner_test(test: OwnerTest, interner: &mut Interner) -> AddressTest {
@@ -388,6 +486,44 @@ fn kube_services(ports: &[KubePort], names: &mut Names) -> Vec<Service> {
         }
     };
     protocols.into_iter().map(service).collect()
+}
+
+/// One service for each protocol that the entries name; a name may be of any that has ports.
+fn cluster_services(entries: &[ClusterProtocol], names: &mut Names) -> Vec<Service> {
+    let named = |entry: &ClusterProtocol| matches!(entry, ClusterProtocol::Named(_));
+    let any_named = entries.iter().any(named);
+    let of = |protocol: u8| {
+        entries.iter().filter(move |entry| match entry {
+            ClusterProtocol::Ports(other, _) => other.0 == protocol,
+            ClusterProtocol::Named(_) => true,
+        })
+    };
+    let mut service = |protocol: u8| {
+        let all = of(protocol).any(|entry| matches!(entry, ClusterProtocol::Ports(_, None)));
+        let specs: Vec<PortSpec> = of(protocol)
+            .filter_map(|entry| match entry {
+                ClusterProtocol::Ports(_, port) => port.clone(),
+                ClusterProtocol::Named(name) => Some(PortSpec::Name(name.clone())),
+            })
+            .collect();
+        let destination = (!all).then(|| {
+            let within = Some(PortList::from_specs(&specs, names));
+            Box::new(Ports {
+                within,
+                outside: None,
+            })
+        });
+        Service {
+            protocol: Some(protocol),
+            destination,
+            ..Service::default()
+        }
+    };
+    let protocols = (0..=u8::MAX).filter(|p| has_ports(*p));
+    protocols
+        .filter(|p| any_named || of(*p).next().is_some())
+        .map(|p| service(p))
+        .collect()
 }
 
 /// Whether rules may ask for ports of the protocol: TCP, UDP and SCTP.

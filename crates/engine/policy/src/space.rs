@@ -4,13 +4,14 @@
 //! have it, the region it lies in, and whether a node has it. Kinds are few, addresses many.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use ocicat_node::ClassId;
 use rustc_hash::FxHashMap;
 
 use crate::endpoint::Endpoints;
-use crate::identity::Identities;
+use crate::identity::{Answer, Identities};
 use crate::region::{List, Regions, is_full_length};
 use crate::slab::{EntryId, IdentityId, KindId, QuestionId, RegionId, Slab, SlotId};
 use crate::slot::{Slots, successor};
@@ -21,6 +22,8 @@ pub(crate) struct KindKey {
     pub(crate) region: RegionId,
     /// A node has the address.
     pub(crate) node: bool,
+    /// Answers that lists of addresses give; sorted, `None` for none.
+    pub(crate) listed: Option<Arc<[Answer]>>,
 }
 
 /// Distinct identities, sorted.
@@ -53,6 +56,8 @@ pub(crate) struct Space {
     /// Kinds whose answers must be looked at again, the new ones included.
     pub(crate) dirty_kinds: Vec<KindId>,
     touched: Vec<SlotId>,
+    /// Of the few addresses that have such answers: see [`KindKey`].
+    listed: FxHashMap<SlotId, Arc<[Answer]>>,
     /// Slots that have (perhaps) another kind than before the commit.
     pub(crate) moved_slots: Vec<SlotId>,
     pub(crate) new_regions: Vec<RegionId>,
@@ -89,6 +94,7 @@ impl Space {
                     owners: OwnerSet::None,
                     region: id,
                     node: false,
+                    listed: None,
                 };
                 let kind = self.kind(ids, key, origin);
                 self.kind_items[kind].of_region = true;
@@ -160,6 +166,27 @@ impl Space {
         }
     }
 
+    /// Sets what a list of addresses answers to a question about the address.
+    pub(crate) fn set_listed(&mut self, address: IpAddr, question: QuestionId, values: &[u32]) {
+        if values.is_empty() && self.slots.find(address).is_none() {
+            return;
+        }
+        let slot = self.slots.obtain(address);
+        let old = self.listed.get(&slot).map_or(&[][..], |answers| answers);
+        let others = old.iter().copied().filter(|(other, _)| *other != question);
+        let mut new: Vec<Answer> = others.collect();
+        new.extend(values.iter().map(|value| (question, *value)));
+        new.sort_unstable();
+        if new != old {
+            if new.is_empty() {
+                self.listed.remove(&slot);
+            } else {
+                self.listed.insert(slot, new.into());
+            }
+        }
+        self.touch(slot);
+    }
+
     pub(crate) fn add_node(&mut self, address: IpAddr) {
         let slot = self.slots.obtain(address);
         self.slots.items[slot].nodes += 1;
@@ -215,7 +242,8 @@ impl Space {
         let slot = &mut self.slots.items[id];
         slot.touched = false;
         let (address, old) = (slot.address, slot.kind());
-        if slot.is_unused() {
+        let listed = self.listed.get(&id).cloned();
+        if slot.is_unused() && listed.is_none() {
             if let Some(class) = slot.emitted() {
                 self.vacated.insert(IpNet::from(address), class);
             }
@@ -246,6 +274,7 @@ impl Space {
                 owners,
                 region,
                 node,
+                listed,
             },
             origin,
         );

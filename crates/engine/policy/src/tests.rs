@@ -1,10 +1,13 @@
 //! Worlds by hand and at random.
 
 mod changes;
+mod cluster;
 mod history;
 mod hosts;
 mod random;
 mod scenarios;
+mod services;
+mod staging;
 mod world;
 
 impl crate::Engine {
@@ -19,6 +22,7 @@ impl crate::Engine {
         assert_eq!(self.space.regions.items.iter().count(), 2);
         assert_eq!(self.space.slots.items.iter().count(), 0);
         assert_eq!(self.space.kind_items.iter().count(), 2);
+        assert!(self.lists.is_empty());
         assert_eq!(
             (self.rows.iter().count(), self.outcomes.iter().count()),
             (0, 0)

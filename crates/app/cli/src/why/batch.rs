@@ -1,18 +1,20 @@
 //! Many questions, one a line.
 //!
 //! Each line of input gives one line of output, in the same order, and nothing else goes to
-//! stdout. A line that is no question gives a line with `error`.
+//! stdout. A line that is no question gives a line with `error`. Workloads without address get one
+//! for the whole of a batch, so that every verdict is Allow or Deny (unless replicas of one
+//! controller fare differently).
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use ocicat_analysis::{Analysis, Answer, Side};
+use ocicat_analysis::{Answer, HostStep, Side};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::question::{Asked, Question};
+use super::question::{Asked, Question, Worlds};
 use super::target::{ServiceText, Target, read_protocol};
 use super::world::Known;
 use crate::failure::Failure;
@@ -39,12 +41,38 @@ struct Reply<'a> {
     protocol: &'a str,
     /// ICMP type and code as `8.0`.
     port: Value,
+    #[serde(flatten)]
+    ruling: Ruling<'a>,
+    /// With staged policies in force; absent if there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pending: Option<Ruling<'a>>,
+}
+
+/// The answer of one world.
+#[derive(Debug, Serialize)]
+struct Ruling<'a> {
     verdict: Answer,
     egress: Option<Half<'a>>,
+    /// Stages of host endpoints on the way.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    hosts: Vec<HostHalf<'a>>,
     ingress: Option<Half<'a>>,
     /// For `Depends`: on what.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     cases: Vec<Value>,
+}
+
+/// What a host says.
+#[derive(Debug, Serialize)]
+struct HostHalf<'a> {
+    node: &'a str,
+    endpoint: Option<&'a str>,
+    stage: Option<&'a str>,
+    direction: ocicat_flow::Direction,
+    verdict: ocicat_flow::Verdict,
+    policy: Option<&'a str>,
+    rule: Option<u32>,
+    reason: &'a str,
 }
 
 /// What one side says.
@@ -61,7 +89,7 @@ struct Half<'a> {
 pub fn run(
     path: &Path,
     known: &Known,
-    analysis: &mut Analysis,
+    worlds: &mut Worlds,
     namespace: &str,
 ) -> Result<ExitCode, Failure> {
     let wrong = |error: std::io::Error| Failure::Input(format!("{}: {error}", path.display()));
@@ -78,7 +106,7 @@ pub fn run(
         if line.trim().is_empty() {
             continue;
         }
-        let reply = answer(&line, known, analysis, namespace).unwrap_or_else(|error| {
+        let reply = answer(&line, known, worlds, namespace).unwrap_or_else(|error| {
             bad += 1;
             json!({"line": index + 1, "query": query(&line), "error": error}).to_string()
         });
@@ -102,7 +130,7 @@ fn query(line: &str) -> Value {
 fn answer(
     text: &str,
     known: &Known,
-    analysis: &mut Analysis,
+    worlds: &mut Worlds,
     namespace: &str,
 ) -> Result<String, String> {
     let line: Line = serde_json::from_str(text).map_err(|error| format!("{error}; {EXPECTED}"))?;
@@ -111,7 +139,7 @@ fn answer(
         destination: Target::read(&line.to).map_err(|error| format!("to: {error}"))?,
         service: service(&line)?,
     };
-    let asked = question.ask(&known.world, analysis, namespace)?;
+    let asked = question.ask(&known.world, worlds, namespace)?;
     serde_json::to_string(&Reply::of(&line, &asked)).map_err(|error| error.to_string())
 }
 
@@ -143,27 +171,53 @@ fn service(line: &Line) -> Result<ServiceText, String> {
 impl<'a> Reply<'a> {
     fn of(line: &'a Line, asked: &'a Asked) -> Self {
         let explanation = &asked.explanation;
-        let verdict = asked.verdict();
         let service = &explanation.service;
         let port = match (service.port, service.icmp) {
             (Some(port), _) => port.into(),
             (None, Some((kind, code))) => format!("{kind}.{code}").into(),
             (None, None) => Value::Null,
         };
-        let case = explanation.decisive();
         Self {
             from: &line.from,
             to: &line.to,
             protocol: &service.protocol,
             port,
+            ruling: Ruling::of(asked),
+            pending: asked.pending.as_deref().map(Ruling::of),
+        }
+    }
+}
+
+impl<'a> Ruling<'a> {
+    fn of(asked: &'a Asked) -> Self {
+        let verdict = asked.verdict();
+        let case = asked.explanation.decisive();
+        Self {
             verdict,
             egress: case.egress.as_ref().map(Half::of),
+            hosts: case.hosts.iter().map(HostHalf::of).collect(),
             ingress: case.ingress.as_ref().map(Half::of),
             cases: if verdict == Answer::Depends {
                 split(asked)
             } else {
                 Vec::new()
             },
+        }
+    }
+}
+
+impl<'a> HostHalf<'a> {
+    fn of(step: &'a HostStep) -> Self {
+        let judged = step.judged.as_ref();
+        Self {
+            node: &step.node,
+            endpoint: step.endpoint.as_deref(),
+            stage: step.stage,
+            direction: step.direction,
+            verdict: step.verdict,
+            policy: judged.and_then(|side| side.policy.as_deref()),
+            rule: judged.and_then(|side| side.rule),
+            reason: &step.reason,
         }
     }
 }

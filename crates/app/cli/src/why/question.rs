@@ -25,6 +25,29 @@ pub struct Asked {
     pub explanation: Explanation,
     /// Of the pairs whose verdict is another.
     pub others: Vec<Explanation>,
+    /// With staged policies in force; absent if there are none.
+    pub pending: Option<Box<Asked>>,
+}
+
+/// The enforced world, and the pending one if there are staged policies.
+pub struct Worlds {
+    pub enforced: Analysis,
+    pub pending: Option<Analysis>,
+}
+
+impl Worlds {
+    pub fn new(world: &World) -> Self {
+        Self {
+            enforced: Analysis::new(&world.objects),
+            pending: Analysis::pending(&world.objects),
+        }
+    }
+
+    /// See [`Analysis::settle_addresses`].
+    pub fn settle_addresses(&mut self) {
+        self.enforced.settle_addresses();
+        self.pending.iter_mut().for_each(Analysis::settle_addresses);
+    }
 }
 
 /// Of a controller with more replicas than this, the first are looked at.
@@ -47,8 +70,22 @@ impl Question {
         })
     }
 
-    /// Asks for every pair of replicas.
+    /// Asks both worlds for every pair of replicas.
     pub fn ask(
+        &self,
+        world: &World,
+        worlds: &mut Worlds,
+        namespace: &str,
+    ) -> Result<Asked, String> {
+        let mut asked = self.ask_one(world, &mut worlds.enforced, namespace)?;
+        if let Some(pending) = &mut worlds.pending {
+            let pending = self.ask_one(world, pending, namespace)?;
+            asked.pending = Some(Box::new(pending));
+        }
+        Ok(asked)
+    }
+
+    fn ask_one(
         &self,
         world: &World,
         analysis: &mut Analysis,
@@ -83,6 +120,7 @@ impl Question {
         Ok(Asked {
             explanation: explanations.swap_remove(0),
             others,
+            pending: None,
         })
     }
 
@@ -138,48 +176,66 @@ impl Asked {
         others.fold(self.explanation.verdict, Answer::or)
     }
 
-    /// The explanation, with the verdict over all replicas, and those that fare differently.
+    /// The explanation, with the verdict over all replicas, and those that fare differently; in
+    /// `pending` the same of the pending world.
     pub fn json(&self) -> String {
-        #[derive(Serialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Document<'a> {
-            #[serde(flatten)]
-            explanation: Explanation,
-            #[serde(skip_serializing_if = "Vec::is_empty")]
-            differing_replicas: Vec<Replica<'a>>,
-        }
-        #[derive(Serialize)]
-        struct Replica<'a> {
-            source: Option<&'a str>,
-            destination: Option<&'a str>,
-            verdict: Answer,
-        }
-        fn replica(other: &Explanation) -> Replica<'_> {
-            Replica {
-                source: other.source.endpoint.as_deref(),
-                destination: other.destination.endpoint.as_deref(),
-                verdict: other.verdict,
-            }
-        }
-        let document = Document {
+        // Strings, numbers and lists: nothing that JSON cannot say.
+        let text = serde_json::to_string_pretty(&self.document());
+        text.unwrap_or_else(|error| format!("{{\"error\":{:?}}}", error.to_string())) + "\n"
+    }
+
+    fn document(&self) -> Document<'_> {
+        Document {
             explanation: Explanation {
                 verdict: self.verdict(),
                 ..self.explanation.clone()
             },
-            differing_replicas: self.others.iter().map(replica).collect(),
-        };
-        // Strings, numbers and lists: nothing that JSON cannot say.
-        let text = serde_json::to_string_pretty(&document);
-        text.unwrap_or_else(|error| format!("{{\"error\":{:?}}}", error.to_string())) + "\n"
+            differing_replicas: self.others.iter().map(Replica::of).collect(),
+            pending: self
+                .pending
+                .as_ref()
+                .map(|pending| Box::new(pending.document())),
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Document<'a> {
+    #[serde(flatten)]
+    explanation: Explanation,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    differing_replicas: Vec<Replica<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pending: Option<Box<Document<'a>>>,
+}
+
+#[derive(Serialize)]
+struct Replica<'a> {
+    source: Option<&'a str>,
+    destination: Option<&'a str>,
+    verdict: Answer,
+}
+
+impl<'a> Replica<'a> {
+    fn of(other: &'a Explanation) -> Self {
+        Self {
+            source: other.source.endpoint.as_deref(),
+            destination: other.destination.endpoint.as_deref(),
+            verdict: other.verdict,
+        }
     }
 }
 
 /// The ports that an endpoint declares.
 fn ports<'a>(world: &'a World, end: &End) -> &'a [EndpointPort] {
-    let End::Endpoint(key) = end else { return &[] };
+    let (End::Endpoint(key) | End::HostEndpoint(key)) = end else {
+        return &[];
+    };
     match world.objects.get(key) {
         Some(Object::Pod(pod)) => &pod.ports,
         Some(Object::WorkloadEndpoint(endpoint)) => &endpoint.ports,
+        Some(Object::HostEndpoint(endpoint)) => &endpoint.ports,
         _ => &[],
     }
 }

@@ -12,6 +12,10 @@ use super::world::OWNER_ANNOTATION;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
     Address(IpAddr),
+    /// A host itself, by the name of its node: `host/NODE`.
+    Host(String),
+    /// A host itself, by one of its HostEndpoints: `hep/NAME`.
+    HostEndpoint(String),
     Workload {
         /// Of `-n` without it.
         namespace: Option<String>,
@@ -49,6 +53,13 @@ impl Target {
         }
         let kind = |word: &str| Kind::parse(word).filter(|kind| runs(*kind));
         let parts: Vec<&str> = text.split('/').collect();
+        match parts[..] {
+            ["host", name] if is_name(name) => return Ok(Self::Host(name.into())),
+            [word, name] if Kind::parse(word) == Some(Kind::HostEndpoint) && is_name(name) => {
+                return Ok(Self::HostEndpoint(name.into()));
+            }
+            _ => {}
+        }
         let (namespace, kind, name) = match parts[..] {
             [name] => (None, None, name),
             [first, name] => match kind(first) {
@@ -66,11 +77,7 @@ impl Target {
             },
             _ => return Err(expected(text)),
         };
-        let fine = |part: &str| {
-            let middle = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.');
-            !part.is_empty() && part.len() <= 253 && part.bytes().all(middle)
-        };
-        if !fine(name) || !namespace.is_none_or(fine) {
+        if !is_name(name) || !namespace.is_none_or(is_name) {
             return Err(expected(text));
         }
         Ok(Self::Workload {
@@ -109,6 +116,15 @@ impl Target {
     pub fn resolve(&self, world: &World, default_namespace: &str) -> Result<Vec<End>, String> {
         let (namespace, kind, name) = match self {
             Self::Address(address) => return Ok(vec![End::Address(*address)]),
+            Self::Host(name) => return Ok(vec![End::Host(name.as_str().into())]),
+            Self::HostEndpoint(name) => {
+                let key = ObjectKey {
+                    kind: Kind::HostEndpoint,
+                    namespace: None,
+                    name: name.as_str().into(),
+                };
+                return Ok(vec![End::HostEndpoint(key)]);
+            }
             Self::Workload {
                 namespace,
                 kind,
@@ -147,6 +163,11 @@ const CONTROLLERS: [Kind; 5] = [
     Kind::ReplicaSet,
     Kind::Job,
 ];
+
+fn is_name(part: &str) -> bool {
+    let middle = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.');
+    !part.is_empty() && part.len() <= 253 && part.bytes().all(middle)
+}
 
 fn runs(kind: Kind) -> bool {
     ENDPOINTS.contains(&kind) || CONTROLLERS.contains(&kind)
@@ -196,7 +217,8 @@ fn missing(world: &World, namespace: &str, kind: Option<Kind>, name: &str) -> St
 
 fn expected(text: &str) -> String {
     format!(
-        "{text:?}: expected namespace/name, name, deploy/name, namespace/deploy/name or an address"
+        "{text:?}: expected namespace/name, name, deploy/name, namespace/deploy/name, host/node, \
+         hep/name or an address"
     )
 }
 
@@ -296,6 +318,8 @@ mod tests {
             read("[fd00::1]"),
             Target::Address("fd00::1".parse().unwrap())
         );
+        assert_eq!(read("host/n1"), Target::Host("n1".into()));
+        assert_eq!(read("hep/n1-eth0"), Target::HostEndpoint("n1-eth0".into()));
         for bad in ["", "a/b/c/d", "Shop/web", "shop/", "a/b/c"] {
             assert!(Target::read(bad).is_err(), "{bad}");
         }

@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use ocicat_analysis::{
-    Answer, Case, DefaultAction, Explanation, Party, PolicyEnd, PolicyStep, Rule, Side, TierEnd,
-    TierStep,
+    Answer, Case, DefaultAction, Explanation, HostStep, Party, PolicyEnd, PolicyStep, Rule, Side,
+    TierEnd, TierStep,
 };
 use ocicat_flow::{Decider, Direction, Verdict};
 
@@ -18,12 +18,21 @@ pub fn render(asked: &Asked) -> String {
     let (source, destination) = (name(&explanation.source), name(&explanation.destination));
     let head = format!("{source} → {destination}, {}", explanation.service);
     text.line(0, &paint(Stream::Out, Style::Bold, &head));
-    for case in &explanation.cases {
-        text.line(0, "");
-        text.case(case, explanation);
-    }
+    text.cases(asked);
     text.line(0, "");
     text.verdict(asked);
+    if let Some(pending) = &asked.pending {
+        text.line(0, "");
+        if pending.explanation.cases == explanation.cases && pending.others == asked.others {
+            text.line(0, "Pending: with staged policies in force, the same.");
+        } else {
+            let head = "Pending: with staged policies in force";
+            text.line(0, &paint(Stream::Out, Style::Bold, head));
+            text.cases(pending);
+            text.line(0, "");
+            text.verdict(pending);
+        }
+    }
     text.0
 }
 
@@ -36,6 +45,13 @@ impl Text {
     fn line(&mut self, indent: usize, text: &str) {
         // Writing to a String cannot fail.
         let _ = writeln!(self.0, "{:indent$}{}", "", text.trim_end());
+    }
+
+    fn cases(&mut self, asked: &Asked) {
+        for case in &asked.explanation.cases {
+            self.line(0, "");
+            self.case(case, &asked.explanation);
+        }
     }
 
     fn case(&mut self, case: &Case, explanation: &Explanation) {
@@ -59,6 +75,9 @@ impl Text {
             (&case.ingress, &explanation.destination, Direction::Ingress),
         ];
         for (side, party, direction) in ends {
+            if direction == Direction::Ingress {
+                case.hosts.iter().for_each(|step| self.host(step));
+            }
             match side {
                 Some(side) => self.side(side),
                 None if case.within_endpoint => {}
@@ -81,12 +100,39 @@ impl Text {
         }
     }
 
+    /// One stage, or why none judges.
+    fn host(&mut self, step: &HostStep) {
+        let what = match (&step.endpoint, step.stage) {
+            (Some(endpoint), Some(stage)) => format!("{} of {endpoint}, {stage}", step.direction),
+            _ => format!("{} of host {}", step.direction, step.node),
+        };
+        let Some(side) = &step.judged else {
+            let judged = match step.verdict {
+                Verdict::Next => "not judged".into(),
+                decided => verdict(decided),
+            };
+            self.line(2, &format!("{what}: {judged} ({})", step.reason));
+            return;
+        };
+        let judged = match step.verdict {
+            Verdict::Next => "goes on".into(),
+            decided => verdict(decided),
+        };
+        self.line(2, &format!("{what}: {judged}"));
+        self.story(side);
+    }
+
     fn side(&mut self, side: &Side) {
         let judged = verdict(side.verdict);
         self.line(
             2,
             &format!("{} of {}: {judged}", side.direction, side.endpoint),
         );
+        self.story(side);
+    }
+
+    fn story(&mut self, side: &Side) {
+        let judged = verdict(side.verdict);
         if side.outcome.decider == Decider::OverBudget {
             self.line(
                 4,
@@ -193,24 +239,8 @@ impl Text {
         match asked.verdict() {
             Answer::Allow => self.line(0, &verdict(Verdict::Allow)),
             Answer::Deny => {
-                let denying = explanation
-                    .cases
-                    .iter()
-                    .flat_map(|case| [&case.egress, &case.ingress].into_iter().flatten());
-                let mut denying = denying.filter(|side| side.verdict == Verdict::Deny);
-                let side = denying.next();
-                let why = side.map(|side| {
-                    let at = side
-                        .at
-                        .as_ref()
-                        .map(|at| format!(" ({at})"))
-                        .unwrap_or_default();
-                    let side_name = match side.direction {
-                        Direction::Egress => "source",
-                        Direction::Ingress => "destination",
-                    };
-                    format!(", at the {side_name}: {}{at}", side.reason)
-                });
+                let denying = explanation.cases.iter().find_map(denial);
+                let why = denying.map(|why| format!(", {why}"));
                 self.line(
                     0,
                     &format!("{}{}", verdict(Verdict::Deny), why.unwrap_or_default()),
@@ -230,6 +260,30 @@ impl Text {
             }
         }
     }
+}
+
+/// Where and by what the first that denies does.
+fn denial(case: &Case) -> Option<String> {
+    let at = |side: &Side| {
+        side.at
+            .as_ref()
+            .map(|at| format!(" ({at})"))
+            .unwrap_or_default()
+    };
+    let of_end = |side: &Option<Side>, name: &str| {
+        let side = side.as_ref().filter(|side| side.verdict == Verdict::Deny)?;
+        Some(format!("at the {name}: {}{}", side.reason, at(side)))
+    };
+    let of_host = || {
+        let denies = |step: &&HostStep| step.verdict == Verdict::Deny;
+        let step = case.hosts.iter().find(denies)?;
+        let at = step.judged.as_ref().map(at).unwrap_or_default();
+        let name = step.endpoint.as_deref().unwrap_or("its host");
+        Some(format!("at {name}: {}{at}", step.reason))
+    };
+    of_end(&case.egress, "source")
+        .or_else(of_host)
+        .or_else(|| of_end(&case.ingress, "destination"))
 }
 
 /// `egress[1]  shop.yaml:33`.

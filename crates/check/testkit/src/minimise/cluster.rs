@@ -108,7 +108,9 @@ fn simpler_peers(peer: &ClusterPeer) -> Vec<ClusterPeer> {
                 pod_selector,
             })
             .collect(),
-        ClusterPeer::Networks(nets) if nets.len() > 1 => shorter(nets, |x| x, ClusterPeer::Networks),
+        ClusterPeer::Networks(nets) if nets.len() > 1 => {
+            shorter(nets, |x| x, ClusterPeer::Networks)
+        }
         ClusterPeer::Networks(_) | ClusterPeer::Domains(_) => Vec::new(),
     }
 }

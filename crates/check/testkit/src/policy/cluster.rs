@@ -18,7 +18,11 @@ use crate::{Random, expression};
 pub fn cluster(random: &mut Random, name: &str) -> ClusterNetworkPolicy {
     ClusterNetworkPolicy {
         metadata: metadata(None, name, BTreeMap::new()),
-        tier: random.pick(&[ClusterTier::Admin, ClusterTier::Admin, ClusterTier::Baseline]),
+        tier: random.pick(&[
+            ClusterTier::Admin,
+            ClusterTier::Admin,
+            ClusterTier::Baseline,
+        ]),
         priority: random.pick(&[0, 1, 50, 50, 1000]),
         subject: subject(random),
         ingress: random.several(0, 4, |random| rule(random, Direction::Ingress)),
@@ -45,11 +49,7 @@ fn namespaces(random: &mut Random) -> Selector {
 }
 
 pub fn rule(random: &mut Random, direction: Direction) -> ClusterRule {
-    let action = random.weighted(&[
-        (35, Action::Allow),
-        (35, Action::Deny),
-        (30, Action::Pass),
-    ]);
+    let action = random.weighted(&[(35, Action::Allow), (35, Action::Deny), (30, Action::Pass)]);
     let mut rule = ClusterRule {
         name: random.pick(&["", "first", "second"]).into(),
         action,
@@ -69,6 +69,22 @@ pub fn rule(random: &mut Random, direction: Direction) -> ClusterRule {
         }
     }
     let names = |peer: &ClusterPeer| matches!(peer, ClusterPeer::Domains(_));
+    let is_nameless = |peer: &ClusterPeer| {
+        matches!(
+            peer,
+            ClusterPeer::Nodes(_) | ClusterPeer::Networks(_) | ClusterPeer::Domains(_)
+        )
+    };
+    if let Some(list) = &mut rule.protocols
+        && rule.peers.iter().any(is_nameless)
+    {
+        // Those peers have no ports by name.
+        for wanted in list {
+            if let ClusterProtocol::Named(_) = wanted {
+                *wanted = ClusterProtocol::Ports(port_protocol(random), Some(PortSpec::single(80)));
+            }
+        }
+    }
     if rule.unreadable_peers || rule.unreadable_protocols || rule.peers.iter().any(names) {
         rule.unreadable = vec![problem()];
     }
@@ -110,13 +126,13 @@ fn protocol(random: &mut Random) -> ClusterProtocol {
     if random.chance(25) {
         return ClusterProtocol::Named(random.pick(&PORT_NAMES).into());
     }
-    let port = random.maybe(85, |random| match port_spec(random) {
+    let port = match port_spec(random) {
         PortSpec::Range { first, last } => PortSpec::Range {
             first: first.max(1),
             last,
         },
         // Names have a field of their own.
         PortSpec::Name(_) => PortSpec::single(80),
-    });
-    ClusterProtocol::Ports(port_protocol(random), port)
+    };
+    ClusterProtocol::Ports(port_protocol(random), Some(port))
 }

@@ -56,6 +56,9 @@ pub fn service(random: &mut Random, space: &str) -> Service {
                 false => PortSpec::Name(random.pick(&PORT_NAMES).into()),
             },
         }),
-        selector: random.maybe(70, |random| labels(random, &LABELS, 40)),
+        selector: random
+            .maybe(70, |random| labels(random, &LABELS, 40))
+            // One of nothing selects nothing, and is read as none.
+            .filter(|selector| !selector.is_empty()),
     }
 }

@@ -1,6 +1,7 @@
 use ocicat_api::Object;
 use ocicat_api::decode::decode;
 use ocicat_api::document;
+use ocicat_api::policy::NetworkPolicy;
 use ocicat_api::rule::Rule;
 
 use super::*;
@@ -14,20 +15,33 @@ fn normal(mut object: Object) -> Object {
             rule.unreadable = vec![problem()];
         }
     };
+    let kube = |policy: &mut NetworkPolicy| {
+        for rule in policy.ingress.iter_mut().chain(&mut policy.egress) {
+            rule.unreadable.clear();
+        }
+    };
     match &mut object {
         Object::CalicoNetworkPolicy(policy) | Object::GlobalNetworkPolicy(policy) => {
             rules(&mut policy.ingress);
             rules(&mut policy.egress);
         }
+        Object::StagedNetworkPolicy(staged) | Object::StagedGlobalNetworkPolicy(staged) => {
+            rules(&mut staged.policy.ingress);
+            rules(&mut staged.policy.egress);
+        }
+        Object::StagedKubernetesNetworkPolicy(staged) => kube(&mut staged.policy),
+        Object::ClusterNetworkPolicy(policy) => {
+            for rule in policy.ingress.iter_mut().chain(&mut policy.egress) {
+                if !rule.unreadable.is_empty() {
+                    rule.unreadable = vec![problem()];
+                }
+            }
+        }
         Object::Profile(profile) => {
             rules(&mut profile.ingress);
             rules(&mut profile.egress);
         }
-        Object::NetworkPolicy(policy) => {
-            for rule in policy.ingress.iter_mut().chain(&mut policy.egress) {
-                rule.unreadable.clear();
-            }
-        }
+        Object::NetworkPolicy(policy) => kube(policy),
         _ => {}
     }
     object

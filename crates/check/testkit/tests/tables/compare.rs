@@ -10,34 +10,39 @@ use ocicat_oracle::{
     Verdict,
 };
 
+use ocicat_testkit::Post;
+
 use crate::engine::Host;
 use crate::failure::Failure;
+use crate::hosts::{self, same_hosts};
 
-/// One packet on which tables and oracle differ, in one direction at one endpoint.
+/// One packet on which tables and oracle differ.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Disagreement {
     pub packet: Packet,
-    pub endpoint: ObjectKey,
-    pub direction: Direction,
-    /// What the oracle says.
-    pub oracle: Judgement,
+    /// A workload and a direction; `None` for a stage of a host endpoint.
+    pub workload: Option<(ObjectKey, Direction)>,
+    pub post: Option<Post>,
+    /// What the oracle says; `None` if nothing judges there.
+    pub oracle: Option<Judgement>,
     /// What the tables say, or why they say nothing.
-    pub tables: Result<Judgement, String>,
+    pub tables: Result<Option<Judgement>, String>,
 }
 
 impl std::fmt::Display for Disagreement {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self {
-            packet,
-            endpoint,
-            direction,
-            oracle,
-            tables,
-        } = self;
-        writeln!(f, "{direction} of {endpoint}: {packet}")?;
-        writeln!(f, "oracle: {oracle}")?;
-        match tables {
-            Ok(judgement) => write!(f, "tables: {judgement}"),
+        match (&self.workload, &self.post) {
+            (Some((key, direction)), _) => writeln!(f, "{direction} of {key}: {}", self.packet)?,
+            (None, Some(post)) => writeln!(f, "{post}: {}", self.packet)?,
+            (None, None) => writeln!(f, "{}", self.packet)?,
+        }
+        let told = |judgement: &Option<Judgement>| match judgement {
+            Some(judgement) => judgement.to_string(),
+            None => "nothing judges there".to_owned(),
+        };
+        writeln!(f, "oracle: {}", told(&self.oracle))?;
+        match &self.tables {
+            Ok(judgement) => write!(f, "tables: {}", told(judgement)),
             Err(message) => write!(f, "tables: {message}"),
         }
     }
@@ -51,19 +56,22 @@ pub fn compare(
     packets: &[Packet],
 ) -> Result<(), Failure> {
     same_endpoints(census, host, state).map_err(Failure::of)?;
+    same_hosts(census, host, state).map_err(Failure::of)?;
     match packets
         .iter()
         .find_map(|packet| disagreement(census, host, state, packet))
     {
         None => Ok(()),
         Some(found) => Err(Failure {
-            packet: Some(found.packet),
             message: found.to_string(),
+            packet: Some(found.packet),
+            post: found.post,
         }),
     }
 }
 
-/// Asks both of every endpoint of the host that is an end of the packet.
+/// Asks both of every endpoint of the host that is an end of the packet, and of every stage of its
+/// host endpoints.
 pub fn disagreement(
     census: &Census<'_>,
     host: Host,
@@ -77,14 +85,28 @@ pub fn disagreement(
     for (near, direction) in sides {
         let here = |endpoint: &&Endpoint| host.has(census.world, &endpoint.key);
         for endpoint in census.endpoints_at(near).filter(here) {
-            let oracle = census.judge(endpoint, direction, packet);
-            let tables = judge(state, endpoint, direction, packet);
+            let oracle = Some(census.judge(endpoint, direction, packet));
+            let tables = judge(state, endpoint, direction, packet).map(Some);
             if tables.as_ref() != Ok(&oracle) {
-                let (packet, endpoint) = (*packet, endpoint.key.clone());
                 return Some(Disagreement {
-                    packet,
-                    endpoint,
-                    direction,
+                    packet: *packet,
+                    workload: Some((endpoint.key.clone(), direction)),
+                    post: None,
+                    oracle,
+                    tables,
+                });
+            }
+        }
+    }
+    for endpoint in hosts::here(census, host) {
+        for post in hosts::posts(endpoint) {
+            let oracle = census.judge_stage(endpoint, post.stage, post.direction, packet);
+            let tables = hosts::judge_stage(state, &post, packet);
+            if tables.as_ref() != Ok(&oracle) {
+                return Some(Disagreement {
+                    packet: *packet,
+                    workload: None,
+                    post: Some(post),
                     oracle,
                     tables,
                 });
@@ -154,12 +176,9 @@ fn judge(
     if from_direction(of_stack.direction) != direction {
         return Err(format!("{stack:?} is of the other direction"));
     }
-    let outcome = state.judge(stack, far, &service(packet)).ok_or_else(|| {
-        format!(
-            "no outcome of {stack:?} for class {:?}",
-            state.class_of(far)
-        )
-    })?;
+    let outcome = state
+        .judge(stack, far, &service(packet))
+        .ok_or_else(|| hosts::no_outcome(state, stack, far))?;
     judgement(outcome)
 }
 

@@ -36,6 +36,7 @@ impl Host {
             (Self::Every, _) => true,
             (_, Object::Pod(pod)) => pod.node.as_deref() == Some("node-1"),
             (_, Object::WorkloadEndpoint(wep)) => &*wep.node == "node-1",
+            (_, Object::HostEndpoint(endpoint)) => &*endpoint.node == "node-1",
             _ => false,
         }
     }

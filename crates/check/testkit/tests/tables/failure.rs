@@ -3,12 +3,15 @@
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::sync::Once;
 
-use ocicat_oracle::Packet;
+use ocicat_oracle::{Packet, World, judge_stage, verdict};
+use ocicat_testkit::{Answer, Post, Query, Whom};
 
 /// A failure, and the packet if it is about one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Failure {
     pub packet: Option<Packet>,
+    /// Of the packet, if it is about a stage of a host endpoint.
+    pub post: Option<Post>,
     pub message: String,
 }
 
@@ -16,13 +19,38 @@ impl Failure {
     pub fn of(message: impl Into<String>) -> Self {
         Self {
             packet: None,
+            post: None,
             message: message.into(),
         }
+    }
+
+    /// The packet as a query; what the oracle says of it is expected.
+    pub fn query(&self, world: &World) -> Option<Query> {
+        let packet = self.packet?;
+        let answer = |world: &World| self.answer(world, &packet);
+        let expected = answer(world);
+        let pending = Some(answer(&world.pending())).filter(|pending| *pending != expected);
+        Some(Query {
+            whom: self.post.clone().map_or(Whom::Ends, Whom::Stage),
+            pending,
+            ..Query::of(&packet, expected, self.message.as_str())
+        })
+    }
+
+    fn answer(&self, world: &World, packet: &Packet) -> Answer {
+        let Some(post) = &self.post else {
+            return Answer::Verdict(verdict(world, packet).verdict);
+        };
+        judge_stage(world, &post.key(), post.stage, post.direction, packet)
+            .map_or(Answer::Absent, |judgement| {
+                Answer::Verdict(judgement.verdict)
+            })
     }
 
     /// Whether a smaller case fails in the same way, as far as that can be told.
     pub fn is_like(&self, other: &Self) -> bool {
         self.packet.is_some() == other.packet.is_some()
+            && self.post.is_some() == other.post.is_some()
     }
 }
 

@@ -2,8 +2,7 @@
 
 use ocicat_oracle::{Census, Packet, World};
 use ocicat_testkit::{
-    Change, Query, Random, Scenario, Step, Targets, minimise, minimise_object, random_change,
-    random_world,
+    Change, Random, Scenario, Step, Targets, minimise, minimise_object, random_change, random_world,
 };
 
 use crate::Trials;
@@ -213,10 +212,11 @@ fn told(mut history: History, failure: Failure) -> String {
         change.apply(&mut world);
         scenario.steps.push(Step::Change(change));
     }
-    scenario.steps.extend(failure.packet.map(|packet| {
-        let expected = Census::new(&world).verdict(&packet).verdict;
-        Step::Query(Query::of(&packet, expected, message.as_str()))
-    }));
+    let failure = Failure { message, ..failure };
+    scenario
+        .steps
+        .extend(failure.query(&world).map(Step::Query));
+    let message = failure.message;
     format!("{host:?}, changes in each commit: {lengths:?}: {message}\n\n{scenario}")
 }
 

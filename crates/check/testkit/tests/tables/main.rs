@@ -10,6 +10,7 @@ mod compare;
 mod engine;
 mod failure;
 mod histories;
+mod hosts;
 mod reading;
 mod scenarios;
 mod transitions;

@@ -9,10 +9,12 @@ use std::net::IpAddr;
 use ocicat_flow::Verdict;
 use ocicat_node::{EndpointId, NodeState, StackId};
 use ocicat_oracle::{Census, Direction, Packet};
+use ocicat_testkit::Post;
 
 use crate::compare::{far_and_near, id, service};
 use crate::engine::Host;
 use crate::failure::Failure;
+use crate::hosts;
 
 /// Two worlds, one change apart, and all states from the tables of one to those of the other.
 pub struct Transition<'a> {
@@ -24,10 +26,11 @@ pub struct Transition<'a> {
 }
 
 impl Transition<'_> {
-    /// Asks for endpoints that have the packet's address before and after.
+    /// Asks for endpoints that have the packet's address before and after, and for host endpoints
+    /// that are there before and after.
     pub fn check(&self, packet: &Packet) -> Result<(), Failure> {
         for direction in [Direction::Egress, Direction::Ingress] {
-            let (far, near) = far_and_near(packet, direction);
+            let (_, near) = far_and_near(packet, direction);
             for endpoint in self.old.endpoints_at(near) {
                 let stays = self
                     .new
@@ -35,50 +38,46 @@ impl Transition<'_> {
                     .any(|other| other.key == endpoint.key);
                 let here = |census: &Census<'_>| self.host.has(census.world, &endpoint.key);
                 if stays && here(self.old) && here(self.new) {
-                    let from = From {
-                        id: id(&endpoint.key).into(),
-                        near,
-                        direction,
-                    };
-                    self.check_one(&from, far, packet)?;
+                    let id = id(&endpoint.key).into();
+                    self.check_one(&Judge::Workload(id, direction), packet)?;
+                }
+            }
+        }
+        for endpoint in hosts::here(self.old, self.host) {
+            if hosts::here(self.new, self.host).any(|other| other.key == endpoint.key) {
+                for post in hosts::posts(endpoint) {
+                    self.check_one(&Judge::Post(post), packet)?;
                 }
             }
         }
         Ok(())
     }
 
-    fn check_one(&self, from: &From, far: IpAddr, packet: &Packet) -> Result<(), Failure> {
-        let settled = |state: &NodeState| from.look(&[state; 4], far, packet);
+    fn check_one(&self, judge: &Judge, packet: &Packet) -> Result<(), Failure> {
+        let settled = |state: &NodeState| judge.look([state; LOOKUPS], packet);
         let ends = [
             settled(&self.states[0]),
             settled(&self.states[self.states.len() - 1]),
         ];
         for (index, pair) in self.states.windows(2).enumerate() {
-            let (a, b) = (&pair[0], &pair[1]);
-            for mixture in [
-                [a, a, a, a],
-                [a, a, a, b],
-                [a, a, b, b],
-                [a, b, b, b],
-                [b, b, b, b],
-            ] {
-                let met = from.look(&mixture, far, packet);
+            for before in 0..=LOOKUPS {
+                let mixture = std::array::from_fn(|at| &pair[usize::from(at >= before)]);
+                let met = judge.look(mixture, packet);
                 if !ends.contains(&met) {
-                    let place = mixture
-                        .iter()
-                        .filter(|state| std::ptr::eq(**state, a))
-                        .count();
                     let message = format!(
-                        "{} of {}: {packet}: in step {} of the commit, with {place} of 4 look-ups \
-                         before it: {met:?}, where {:?} was and {:?} will be",
-                        from.direction,
-                        from.id,
+                        "{judge:?}: {packet}: in step {} of the commit, with {before} of {LOOKUPS} \
+                         look-ups before it: {met:?}, where {:?} was and {:?} will be",
                         index + 1,
                         ends[0],
                         ends[1],
                     );
+                    let post = match judge {
+                        Judge::Workload(..) => None,
+                        Judge::Post(post) => Some(post.clone()),
+                    };
                     return Err(Failure {
                         packet: Some(*packet),
+                        post,
                         message,
                     });
                 }
@@ -89,38 +88,60 @@ impl Transition<'_> {
 }
 
 /// Who judges.
-struct From {
-    id: EndpointId,
-    near: IpAddr,
-    direction: Direction,
+#[derive(Debug)]
+enum Judge {
+    Workload(EndpointId, Direction),
+    Post(Post),
 }
 
-impl From {
-    /// The verdict, with each of the four look-ups in its own state; or what was not found.
-    fn look(
-        &self,
-        states: &[&NodeState; 4],
-        far: IpAddr,
-        packet: &Packet,
-    ) -> Result<Verdict, &'static str> {
-        let stack = self.stack(states[0]).ok_or("no stack of the address")?;
-        let class = states[1].class_of(far).ok_or("no class")?;
-        let rows = states[2].stacks.get(&stack).ok_or("no such stack")?;
-        let row = rows.rows.get(&class).unwrap_or(&rows.default_row);
-        let row = states[3].rows.get(row).ok_or("no such row")?;
-        let outcome = states[3].outcomes.get(&row.outcome(&service(packet)));
-        Ok(outcome.ok_or("no such outcome")?.verdict)
-    }
+/// The class of the near address (of host endpoints), the stack, the class of the far address,
+/// the row of the stack, and the outcome of the row.
+const LOOKUPS: usize = 5;
 
-    fn stack(&self, state: &NodeState) -> Option<StackId> {
-        let policy = state.endpoints.get(&self.id)?;
-        let local = policy
-            .addresses
-            .iter()
-            .find(|local| local.address == self.near)?;
-        Some(match self.direction {
-            Direction::Ingress => local.ingress,
-            Direction::Egress => local.egress,
-        })
+/// `None` where nothing judges; or what was not found.
+type Met = Result<Option<Verdict>, &'static str>;
+
+impl Judge {
+    /// The verdict, with each of the look-ups in its own state.
+    fn look(&self, states: [&NodeState; LOOKUPS], packet: &Packet) -> Met {
+        let direction = match self {
+            Self::Workload(_, direction) => *direction,
+            Self::Post(post) => post.direction,
+        };
+        let (far, near) = far_and_near(packet, direction);
+        let stack = match self {
+            Self::Workload(id, direction) => stack(states[1], id, near, *direction),
+            Self::Post(post) => {
+                let class = states[0]
+                    .class_of(near)
+                    .ok_or("no class of the near address")?;
+                match hosts::stack(states[1], post, class).map_err(|_| "no host endpoint")? {
+                    None => return Ok(None),
+                    found => found,
+                }
+            }
+        };
+        let stack = stack.ok_or("no stack of the address")?;
+        let class = states[2].class_of(far).ok_or("no class")?;
+        let rows = states[3].stacks.get(&stack).ok_or("no such stack")?;
+        let row = rows.rows.get(&class).unwrap_or(&rows.default_row);
+        let row = states[4].rows.get(row).ok_or("no such row")?;
+        let outcome = states[4].outcomes.get(&row.outcome(&service(packet)));
+        Ok(Some(outcome.ok_or("no such outcome")?.verdict))
     }
+}
+
+fn stack(
+    state: &NodeState,
+    id: &EndpointId,
+    near: IpAddr,
+    direction: Direction,
+) -> Option<StackId> {
+    let policy = state.endpoints.get(id)?;
+    let mut at = policy.addresses.iter();
+    let local = at.find(|local| local.address == near)?;
+    Some(match direction {
+        Direction::Ingress => local.ingress,
+        Direction::Egress => local.egress,
+    })
 }

@@ -2,8 +2,8 @@
 
 use ocicat_api::rule::{Action, Rule};
 use ocicat_api::{Kind, Object, ObjectKey};
-use ocicat_oracle::{Census, Decider, Direction, Packet, PolicyKind, RuleName, World};
-use ocicat_testkit::{Query, Random, Scenario, Targets, minimise, random_world};
+use ocicat_oracle::{Census, Decider, Direction, Judgement, Packet, PolicyKind, RuleName, World};
+use ocicat_testkit::{Random, Scenario, Targets, minimise, random_world};
 
 use crate::Trials;
 use crate::compare::{compare, disagreement};
@@ -40,9 +40,10 @@ fn a_rule_planted_wrong_is_noticed() {
         let ask = |packet: &Packet| disagreement(&census, Host::Every, &state, packet);
         let mut found = packets.iter().filter_map(ask);
         let noticed = found.any(|found| {
+            let verdict = |judgement: Option<Judgement>| judgement.map(|x| x.verdict);
             found
                 .tables
-                .is_ok_and(|tables| tables.verdict != found.oracle.verdict)
+                .is_ok_and(|tables| verdict(tables) != verdict(found.oracle))
         });
         planted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         if noticed {
@@ -86,10 +87,7 @@ fn told(world: &World, host: Host, failure: Failure) -> String {
     let least = minimise(world, |world| again(world).is_some());
     // It may be another one now: another decider, another endpoint.
     let failure = again(&least).unwrap_or_else(|| failure.clone());
-    let queries = failure.packet.map(|packet| {
-        let expected = Census::new(&least).verdict(&packet).verdict;
-        Query::of(&packet, expected, failure.message.as_str())
-    });
+    let queries = failure.query(&least);
     let scenario = Scenario::of("Tables and oracle differ.", &least, queries);
     format!("{host:?}: {}\n\n{scenario}", failure.message)
 }

@@ -83,6 +83,9 @@ impl Compiler {
                 .push(stack::pair(class, row));
         }
         pairs.retain(|number, _| !garbage.stacks.contains(number));
+        for installed in self.stacks.values_mut() {
+            installed.held -= pairs.get(&installed.number).map_or(0, Vec::len);
+        }
         ops.extend(pairs.into_iter().map(|(number, pairs)| Op::DelNumbers {
             map: number.rows(epoch),
             pairs,

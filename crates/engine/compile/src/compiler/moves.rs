@@ -132,7 +132,9 @@ impl Moves {
                 _ => update.replace = true,
             }
         }
-        if !pairs.is_empty() {
+        if old.held + pairs.len() > old.capacity {
+            update.replace = true;
+        } else if !pairs.is_empty() {
             let map = old.number.rows(epoch);
             update.apply.push(Op::AddNumbers { map, pairs });
         }

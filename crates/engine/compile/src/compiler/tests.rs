@@ -616,6 +616,35 @@ fn what_no_row_can_bridge_is_replaced() {
 }
 
 #[test]
+fn a_full_map_is_made_anew() {
+    let (mut compiler, changes) = small();
+    let mut table = Table::default();
+    let mut other = Compiler::new(Config::default());
+    let _ = other.update(&changes, &attachments());
+    table.apply(&other.install(None).ops);
+    let _ = compiler.install(None);
+    let room = crate::stack::capacity(0);
+    let mut made = 0;
+    for class in 2..2 * room {
+        let row = Change::StackRow(StackId(1), ClassId(class), Some(RowId(2)));
+        let update = compiler.update(&[row], &[]);
+        let sets = update.prepare.iter().filter_map(|op| match op {
+            Op::AddSet(set) => set.size,
+            _ => None,
+        });
+        for size in sets {
+            made += 1;
+            assert_eq!(class - 2, room, "not before it is full");
+            assert!(size > room);
+        }
+        for ops in [update.prepare, update.apply, compiler.collect()] {
+            table.apply(&ops);
+        }
+    }
+    assert_eq!(made, 1);
+}
+
+#[test]
 fn the_marks_are_the_three_highest_bits_of_the_mask() {
     let config = Config {
         mark_mask: 0x0000_ff00,

@@ -196,7 +196,9 @@ impl Compiler {
         let default_changed = change
             .set
             .is_some_and(|(_, default)| default != installed.stack.default_row);
-        if default_changed || (moves.touched && resettled()) {
+        let come = change.rows.iter().filter(|(_, row)| row.is_some()).count();
+        let is_full = installed.held + come > installed.capacity;
+        if default_changed || is_full || (moves.touched && resettled()) {
             self.rebuild_stack(id, &change, moves, update);
             return true;
         }
@@ -222,7 +224,7 @@ impl Compiler {
         };
         let number = self.fresh_number(direction);
         update.prepare.extend(number.make(self.epoch, &stack));
-        self.stacks.insert(id, InstalledStack { number, stack });
+        self.stacks.insert(id, InstalledStack::new(number, stack));
         true
     }
 
@@ -252,7 +254,7 @@ impl Compiler {
         let number = self.fresh_number(stack.direction);
         update.prepare.extend(number.make(epoch, &stack));
         self.garbage.stacks.push(old.number);
-        self.stacks.insert(id, InstalledStack { number, stack });
+        self.stacks.insert(id, InstalledStack::new(number, stack));
     }
 
     fn change_rows(
@@ -285,6 +287,7 @@ impl Compiler {
             }
             come.extend(row.map(|row| stack::pair(*class, row)));
         }
+        installed.held = installed.held + come.len() - gone.len();
         let map = installed.number.rows(self.epoch);
         if !gone.is_empty() {
             ops.push(Op::DelNumbers {

@@ -3,13 +3,14 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use ocicat_api::core::{HostInterface, Pod};
+use ocicat_api::core::{EndpointSlice, HostInterface, Pod, SlicePort};
 use ocicat_api::policy::{
-    CalicoPolicy, KubePeer, KubePort, KubeRule, NetworkPolicy, PolicyStage, Profile, Subject, Types,
+    CalicoPolicy, ClusterNetworkPolicy, ClusterPeer, ClusterProtocol, ClusterRule, ClusterSubject,
+    ClusterTier, KubePeer, KubePort, KubeRule, NetworkPolicy, PolicyStage, Profile, Subject, Types,
 };
-use ocicat_api::rule::{Action, EntityRule, Icmp, Rule, ServiceAccountMatch};
+use ocicat_api::rule::{Action, EntityRule, Icmp, Rule, ServiceAccountMatch, ServiceMatch};
 use ocicat_api::{Family, Object, PortSpec, Problem, Protocol};
-use ocicat_node::ServiceMatch;
+use ocicat_node::ServiceMatch as Asked;
 use ocicat_selector::Selector;
 
 use super::world::*;
@@ -205,6 +206,22 @@ impl Dice {
         if self.once_in(8) {
             rule.ip_version = Some(family);
         }
+        if self.once_in(10) {
+            let service = ServiceMatch {
+                namespace: self.word(&["n1", "n2"]).into(),
+                name: self.word(&["s1", "s2"]).into(),
+            };
+            // The far side of one direction or the other.
+            let side = if self.once_in(2) {
+                &mut rule.source
+            } else {
+                &mut rule.destination
+            };
+            *side = EntityRule {
+                service: Some(service),
+                ..EntityRule::default()
+            };
+        }
         if self.once_in(25) {
             rule.unreadable = vec![Problem::error("http", "not supported")];
         }
@@ -303,7 +320,7 @@ impl Dice {
             let nets = (0..dice.roll(4)).map(|_| dice.word(&NETS));
             nets.collect::<Vec<_>>().join(" ")
         };
-        match self.roll(25) {
+        match self.roll(29) {
             0 => namespace(self.word(&NAMESPACES), &self.labels()),
             1 => {
                 let name = format!(
@@ -315,8 +332,12 @@ impl Dice {
             }
             2 => pool(self.word(&["pool1", "pool2"]), self.word(&POOLS)),
             3 => {
-                let address = self.address();
-                node(self.word(&["n1", "n2"]), &address.to_string())
+                let address = self.address().to_string();
+                let Object::Node(mut new) = node(self.word(&["n1", "n2"]), &address) else {
+                    unreachable!("what it makes")
+                };
+                new.metadata.labels = labels(&self.labels());
+                Object::Node(new)
             }
             4 => {
                 let name = self.word(&["s1", "s2", "n1/s1", "n2/s1"]);
@@ -359,7 +380,69 @@ impl Dice {
                 egress: (0..self.roll(3)).map(|_| self.kube_rule()).collect(),
             }),
             22..25 => self.host_endpoint(),
+            25..27 => self.slice(),
+            27..29 => Object::ClusterNetworkPolicy(self.cluster_policy()),
             _ => calico(self.policy()),
+        }
+    }
+
+    fn slice(&mut self) -> Object {
+        let port = |dice: &mut Self| SlicePort {
+            protocol: *dice.pick(&[Protocol::TCP, Protocol::TCP, Protocol::UDP]),
+            port: *dice.pick(&[Some(80), Some(53), None]),
+        };
+        Object::EndpointSlice(EndpointSlice {
+            metadata: metadata(self.word(&["n1/e1", "n1/e2", "n2/e1"]), ""),
+            service: (!self.once_in(6)).then(|| self.word(&["s1", "s2"]).into()),
+            addresses: (0..self.roll(4)).map(|_| self.address()).collect(),
+            ports: (0..self.roll(3)).map(|_| port(self)).collect(),
+        })
+    }
+
+    fn cluster_policy(&mut self) -> ClusterNetworkPolicy {
+        let peer = |dice: &mut Self| match dice.roll(5) {
+            0 => ClusterPeer::Namespaces(dice.selector(1)),
+            1 => ClusterPeer::Pods {
+                namespace_selector: dice.selector(0),
+                pod_selector: dice.selector(1),
+            },
+            2 | 3 => ClusterPeer::Nodes(dice.selector(0)),
+            _ => ClusterPeer::Networks(dice.nets(Family::Ipv4)),
+        };
+        let protocol = |dice: &mut Self| match dice.roll(3) {
+            0 => ClusterProtocol::Named(dice.word(&PORT_NAMES).into()),
+            1 => ClusterProtocol::Ports(Protocol::UDP, None),
+            _ => ClusterProtocol::Ports(
+                Protocol::TCP,
+                Some(PortSpec::Range {
+                    first: 80,
+                    last: 81,
+                }),
+            ),
+        };
+        let rule = |dice: &mut Self| ClusterRule {
+            name: "".into(),
+            action: *dice.pick(&[Action::Allow, Action::Deny, Action::Pass]),
+            peers: (0..1 + dice.roll(2)).map(|_| peer(dice)).collect(),
+            protocols: dice
+                .once_in(2)
+                .then(|| (0..1 + dice.roll(2)).map(|_| protocol(dice)).collect()),
+            unreadable: Vec::new(),
+            unreadable_peers: dice.once_in(12),
+            unreadable_protocols: dice.once_in(12),
+        };
+        let rules = |dice: &mut Self| (0..dice.roll(3)).map(|_| rule(dice)).collect();
+        ClusterNetworkPolicy {
+            metadata: metadata(self.word(&["c1", "c2"]), ""),
+            tier: *self.pick(&[ClusterTier::Admin, ClusterTier::Baseline]),
+            priority: *self.pick(&[0, 5]),
+            subject: if self.once_in(10) {
+                ClusterSubject::Unreadable
+            } else {
+                ClusterSubject::Namespaces(self.selector(0))
+            },
+            ingress: rules(self),
+            egress: rules(self),
         }
     }
 
@@ -377,14 +460,14 @@ impl Dice {
         Object::HostEndpoint(new)
     }
 
-    pub(super) fn service(&mut self) -> ServiceMatch {
+    pub(super) fn service(&mut self) -> Asked {
         let numbers = [0, 52, 53, 54, 80, 81, 82, 100, 443, 8080, 65535];
         let protocol = ocicat_node::Protocol(*self.pick(&[6, 6, 6, 17, 17, 1, 58, 47, 132]));
         let port = match protocol.0 {
             1 | 58 => *self.pick(&[0x0800, 0x0801, 0x0802, 0x0000, 0xffff]),
             _ => *self.pick(&numbers),
         };
-        ServiceMatch {
+        Asked {
             protocol,
             source_port: *self.pick(&numbers),
             port,

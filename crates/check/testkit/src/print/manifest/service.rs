@@ -45,10 +45,7 @@ pub fn slice(slice: &EndpointSlice) -> [(&'static str, Value); 3] {
     };
     [
         ("addressType", json!(if is_ipv6 { "IPv6" } else { "IPv4" })),
-        (
-            "endpoints",
-            slice.addresses.iter().map(endpoint).collect(),
-        ),
+        ("endpoints", slice.addresses.iter().map(endpoint).collect()),
         ("ports", slice.ports.iter().map(port).collect()),
     ]
 }
