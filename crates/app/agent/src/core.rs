@@ -21,7 +21,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ocicat_api::config::{FelixConfiguration, KubeControllersConfiguration, SourceSpoofing};
+use ocicat_api::config::{FelixConfiguration, KubeControllersConfiguration};
 use ocicat_api::{Kind, Object, ObjectKey, Problem};
 use ocicat_compile::Compiler;
 use ocicat_kernel::attach::Host;
@@ -36,6 +36,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::auto::Wanted;
 use crate::config::Config;
 use crate::denied::Known;
+use crate::links::{self, Links};
 use crate::record::{Record, Records};
 use crate::{feed, felix};
 
@@ -71,8 +72,8 @@ pub enum Message {
     Status(oneshot::Sender<Value>),
     Unknown(Vec<IpAddr>, oneshot::Sender<Vec<IpAddr>>),
     Metrics(oneshot::Sender<report::Metrics>),
-    /// The host's links or their addresses have changed.
-    Links,
+    /// The host's links, which have changed.
+    Links(Links),
     /// Where the API server is, if it is reached over TCP.
     ApiServer(Vec<SocketAddr>),
     /// Whether the API server answers.
@@ -137,7 +138,6 @@ pub struct Core {
     own_node: Option<ocicat_api::core::Node>,
     /// What is wrong with configurations here, besides what their decoding found.
     configuration_problems: BTreeMap<ObjectKey, Vec<Problem>>,
-    spoofing: SourceSpoofing,
     audit_every: Option<Duration>,
     /// The next commit installs the whole program.
     must_install: bool,
@@ -196,7 +196,6 @@ impl Core {
             kube_controllers: None,
             own_node: None,
             configuration_problems: BTreeMap::new(),
-            spoofing: SourceSpoofing::Disabled,
             audit_every: Some(felix::AUDIT_EVERY),
             must_install: false,
             failure: None,
@@ -204,7 +203,9 @@ impl Core {
             fares: BTreeMap::new(),
             config,
         };
-        core.read_links()?;
+        let prefix = &core.config.program.interface_prefix;
+        core.hosts.known = links::read(&mut core.rtnl, prefix)?;
+        core.take_links();
         core.note_api_server(api);
         Ok(core)
     }
@@ -279,11 +280,12 @@ impl Core {
                 Message::Metrics(reply) => {
                     let _ = reply.send(self.metrics());
                 }
-                Message::Links => match self.read_links() {
+                Message::Links(links) => {
+                    self.hosts.known = links;
+                    self.take_links();
                     // Warnings and automatic endpoints follow from links too.
-                    Ok(_) => dirty |= self.in_force,
-                    Err(error) => tracing::error!("cannot read the host's links: {error:#}"),
-                },
+                    dirty |= self.in_force;
+                }
                 Message::ApiServer(addresses) => dirty |= self.note_api_server(addresses),
                 Message::Reach(answers) => self.note_reach(answers),
             }

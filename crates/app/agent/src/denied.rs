@@ -192,7 +192,8 @@ pub struct Known(Arc<Mutex<Tables>>);
 struct Tables {
     outcomes: BTreeMap<OutcomeId, Arc<Outcome>>,
     /// By interface.
-    endpoints: BTreeMap<String, EndpointId>,
+    workloads: BTreeMap<String, EndpointId>,
+    links: BTreeMap<String, EndpointId>,
     /// Of interfaces that are no workload's.
     rest: Option<EndpointId>,
     prefix: String,
@@ -208,9 +209,21 @@ impl Known {
         }
     }
 
-    pub fn set_endpoints(&self, endpoints: BTreeMap<String, EndpointId>, rest: Option<EndpointId>) {
+    /// The interface of a workload; `None` if it has none any more.
+    pub fn set_attachment(&self, id: &EndpointId, interface: Option<&str>) {
         let mut tables = self.lock();
-        tables.endpoints = endpoints;
+        match interface {
+            Some(interface) => {
+                tables.workloads.insert(interface.to_owned(), id.clone());
+            }
+            None => tables.workloads.retain(|_, known| known != id),
+        }
+    }
+
+    /// The host endpoints of interfaces, and that of all others.
+    pub fn set_links(&self, links: BTreeMap<String, EndpointId>, rest: Option<EndpointId>) {
+        let mut tables = self.lock();
+        tables.links = links;
         tables.rest = rest;
     }
 
@@ -240,14 +253,11 @@ impl Tables {
     }
 
     fn endpoint(&self, interface: &str) -> &str {
-        let rest = self
-            .rest
-            .as_ref()
-            .filter(|_| !self.config.is_workload(interface));
-        self.endpoints
-            .get(interface)
-            .or(rest)
-            .map_or("unknown", |id| id)
+        let found = match self.config.is_workload(interface) {
+            true => self.workloads.get(interface),
+            false => self.links.get(interface).or(self.rest.as_ref()),
+        };
+        found.map_or("unknown", |id| id)
     }
 }
 

@@ -21,7 +21,6 @@ pub struct Effective {
     pub program: ocicat_compile::Config,
     /// `None` for never.
     pub audit_every: Option<Duration>,
-    pub source_spoofing: SourceSpoofing,
 }
 
 impl Effective {
@@ -30,7 +29,6 @@ impl Effective {
         Self {
             program: base.program.clone(),
             audit_every: Some(AUDIT_EVERY),
-            source_spoofing: SourceSpoofing::Disabled,
         }
     }
 }
@@ -118,8 +116,10 @@ fn apply(base: &Config, x: &FelixConfiguration, out: &mut Effective) -> Vec<Prob
         let interval = Duration::from_millis(interval);
         out.audit_every = (!interval.is_zero()).then(|| interval.max(Duration::from_secs(1)));
     }
-    if let Some(spoofing) = x.source_spoofing {
-        out.source_spoofing = spoofing;
+    if x.source_spoofing == Some(SourceSpoofing::Any) {
+        let message = "Any is not supported: workloads send from their own addresses only, and the \
+                       annotation cni.projectcalico.org/allowedSourcePrefixes has no effect";
+        problems.push(Problem::error("spec.workloadSourceSpoofing", message));
     }
     problems
 }

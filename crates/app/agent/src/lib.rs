@@ -23,6 +23,7 @@ mod denied;
 mod feed;
 mod felix;
 mod health;
+mod links;
 mod node;
 mod reach;
 mod record;
@@ -86,7 +87,8 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let auto = auto::follow(client.clone(), config.node.clone(), wanted);
     tasks.push(tokio::spawn(auto));
     tasks.push(tokio::spawn(reach::follow(client.clone(), inbox.clone())));
-    tasks.push(tokio::spawn(reach::watch_links(inbox.clone())));
+    let prefix = config.program.interface_prefix.clone();
+    tasks.push(tokio::spawn(links::watch(inbox.clone(), prefix)));
     for group in [config.program.deny_group, config.program.log_group] {
         tasks.push(tokio::spawn(read_log(group, denied.clone())));
     }

@@ -1,11 +1,9 @@
-//! Where the API server is, whether it answers, and whether the host's links change.
+//! Where the API server is, and whether it answers.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use ocicat_client::{Client, Retry};
-use ocicat_kernel::rtnl::LinkWatch;
-use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 
 use crate::core::Message;
@@ -16,8 +14,6 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// Its name is looked up this often.
 const LOOK_UP_EVERY: Duration = Duration::from_secs(30);
 const LOOK_UP_PATIENCE: Duration = Duration::from_secs(2);
-/// Changes of links that come together are read together.
-const SETTLE: Duration = Duration::from_millis(20);
 
 /// The addresses and port of a server at `http://…` or `https://…`; none for a unix socket, or a name
 /// that is not known now.
@@ -72,39 +68,6 @@ pub async fn follow(client: Client, core: mpsc::Sender<Message>) {
             if !found.is_empty() && core.send(Message::ApiServer(found)).await.is_err() {
                 return;
             }
-        }
-    }
-}
-
-/// Tells the core when links or addresses of the host change, until the core is gone.
-pub async fn watch_links(core: mpsc::Sender<Message>) {
-    loop {
-        if let Err(error) = try_watch_links(&core).await {
-            tracing::warn!("watching links: {error:#}; trying again");
-        }
-        if core.is_closed() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_secs(5)).await;
-    }
-}
-
-async fn try_watch_links(core: &mpsc::Sender<Message>) -> anyhow::Result<()> {
-    let watch = LinkWatch::open()?;
-    #[expect(
-        deprecated,
-        reason = "the watch owns its descriptor for as long as it lives"
-    )]
-    let mut watch = AsyncFd::new(watch)?;
-    // What changed before the watch began.
-    core.send(Message::Links).await?;
-    loop {
-        let mut guard = watch.readable_mut().await?;
-        if guard.get_inner_mut().changed()? {
-            core.send(Message::Links).await?;
-            tokio::time::sleep(SETTLE).await;
-        } else {
-            guard.clear_ready();
         }
     }
 }

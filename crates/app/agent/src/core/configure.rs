@@ -47,7 +47,6 @@ impl Core {
         let keys = found.iter().map(|x| felix_key(&x.metadata.name));
         self.configuration_problems = keys.zip(problems).collect();
         self.denied.set_prefixes(&effective.program);
-        self.spoofing = effective.source_spoofing;
         if self.audit_every != effective.audit_every {
             self.audit_every = effective.audit_every;
             self.audit_at = self.next_audit();
@@ -64,7 +63,7 @@ impl Core {
         }
         self.compiler.configure(effective.program);
         // Which links are workloads' may be another matter now.
-        self.read_links()?;
+        self.take_links();
         Ok(true)
     }
 

@@ -248,7 +248,8 @@ impl Core {
             return Ok(known.clone());
         }
         let path = self.rtnl.path_to(address)?;
-        let name = path.and_then(|path| self.hosts.names.get(&path.interface).cloned());
+        let name = path.and_then(|path| self.hosts.known.get(&path.interface));
+        let name = name.map(|link| link.name.clone());
         if self.walker.ways.len() < WAYS {
             self.walker.ways.insert(address, name.clone());
         }

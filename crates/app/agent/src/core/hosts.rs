@@ -17,6 +17,7 @@ use ocicat_flow::{Decider, Direction, Outcome, PolicyKind, PolicyRef, Verdict};
 use ocicat_node::{HostInterfaces, Protocol, ServiceMatch, Stage};
 
 use super::Core;
+use crate::links::Links;
 
 /// How long the API server may be silent after a host policy changed.
 const UNREACHABLE_LIMIT: Duration = Duration::from_secs(10);
@@ -30,8 +31,8 @@ const SOURCE_PORTS: [u16; 3] = [32_768, 45_000, 60_999];
 /// What the core remembers of host endpoints.
 #[derive(Debug, Default)]
 pub(super) struct Hosts {
-    /// Names of links by number.
-    pub(super) names: BTreeMap<u32, String>,
+    pub(super) known: Links,
+    /// Those that may have host endpoints, by name.
     pub(super) links: Vec<HostLink>,
     /// Where the API server is, as far as it is reached over TCP.
     api: Vec<SocketAddr>,
@@ -56,27 +57,15 @@ struct Cut {
 }
 
 impl Core {
-    /// Reads the host's links. Returns whether that may change the program.
-    pub(super) fn read_links(&mut self) -> anyhow::Result<bool> {
-        let mut names = BTreeMap::new();
-        let mut addresses: BTreeMap<u32, Vec<IpAddr>> = BTreeMap::new();
-        for address in self.rtnl.addresses()? {
-            let of_link = addresses.entry(address.interface).or_default();
-            of_link.push(address.net.addr());
-        }
-        let mut links = Vec::new();
-        for link in self.rtnl.links()? {
-            names.insert(link.index, link.name.clone());
-            if link.name != "lo" && !self.compiler.config().is_workload(&link.name) {
-                let addresses = addresses.remove(&link.index).unwrap_or_default();
-                let name = link.name;
-                links.push(HostLink { name, addresses });
-            }
-        }
+    /// Takes the host's links as they are known, without those of workloads.
+    pub(super) fn take_links(&mut self) {
+        let config = self.compiler.config();
+        let known = self.hosts.known.values();
+        let ours = known.filter(|link| !config.is_workload(&link.name));
+        let mut links: Vec<HostLink> = ours.cloned().collect();
         links.sort();
-        self.hosts.names = names;
         self.hosts.links.clone_from(&links);
-        Ok(self.compiler.set_links(links))
+        self.compiler.set_links(links);
     }
 
     /// Where the API server is now. Returns whether it is known to be elsewhere than before.
@@ -152,7 +141,7 @@ impl Core {
                     return None;
                 }
             };
-            let link = self.hosts.names.get(&path.interface)?;
+            let link = &self.hosts.known.get(&path.interface)?.name;
             let own = path.source?;
             let cut = |port: &u16| self.cut_on(link, own, server, *port);
             SOURCE_PORTS.iter().find_map(cut)

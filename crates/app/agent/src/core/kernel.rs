@@ -39,7 +39,8 @@ impl Core {
         self.publish_outcomes(&commit.delta);
         whole |= self.keep_own_connection();
         self.want_auto_endpoints();
-        self.publish_endpoints();
+        self.publish_attachments(attachments);
+        self.publish_host_links();
         let touches_hosts = self.compiler.has_hosts() && !commit.delta.is_empty();
         if !self.in_force || self.failure.is_some() || update.replace || whole {
             self.install()?;
@@ -84,6 +85,7 @@ impl Core {
             let attachments: Vec<_> = self.attachments().map(|(id, a)| (id, Some(a))).collect();
             // The operations are those of a change; installing writes the whole.
             let _ = self.compiler.update(&[], &attachments);
+            self.publish_attachments(&attachments);
         }
         self.count_before_removal();
         let found = self.dump()?;

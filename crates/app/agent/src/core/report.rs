@@ -13,6 +13,7 @@ use ocicat_program::nft::{ElementKey, TableId, Value as NftValue};
 use serde_json::{Value, json};
 
 use super::Core;
+use super::kernel::Attachments;
 
 /// How the policies of this host fare.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -102,7 +103,6 @@ pub(super) fn is_policy(kind: Kind) -> bool {
             | Kind::StagedKubernetesNetworkPolicy
             | Kind::FelixConfiguration
             | Kind::KubeControllersConfiguration
-            | Kind::EndpointSlice
     )
 }
 
@@ -245,14 +245,17 @@ impl Core {
     }
 
     /// Who is behind which interface, for the reader of denied packets.
-    pub(super) fn publish_endpoints(&self) {
-        let attached = self.compiler.endpoints();
-        let attached = attached.map(|(id, attachment, _)| (attachment.interface.clone(), id));
+    pub(super) fn publish_attachments(&self, attachments: &Attachments) {
+        for (id, attachment) in attachments {
+            let interface = attachment.as_ref().map(|x| x.interface.as_str());
+            self.denied.set_attachment(id, interface);
+        }
+    }
+
+    pub(super) fn publish_host_links(&self) {
         let (links, rest) = self.compiler.host_links();
-        let links = links.map(|(name, id)| (name.to_owned(), id));
-        let endpoints = attached.chain(links).map(|(name, id)| (name, id.clone()));
-        self.denied
-            .set_endpoints(endpoints.collect(), rest.cloned());
+        let links = links.map(|(name, id)| (name.to_owned(), id.clone()));
+        self.denied.set_links(links.collect(), rest.cloned());
     }
 
     pub(super) fn metrics(&mut self) -> Metrics {
