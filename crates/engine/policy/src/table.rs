@@ -17,7 +17,7 @@ use crate::slab::QuestionId;
 use crate::stack::{Gate, Stack, Step, Table, Told};
 
 /// Room for so many more entries is kept, because tables are many, large, and grow little.
-const GROWTH: usize = 64;
+const GROWTH: usize = 128;
 
 /// So many entries are added and removed one by one.
 const FEW: usize = 4;
@@ -586,22 +586,35 @@ fn reshape(table: &mut Table, changes: &[(ClassId, u32)]) {
     }
 }
 
-/// Likewise, in one go.
+/// Likewise, in one go and in place: large pieces of memory are slow to come by.
 fn merge(table: &mut Table, changes: &[(ClassId, u32)]) {
-    let mut entries = Vec::with_capacity(table.entries.len() + changes.len() + GROWTH);
-    let mut rest = table.entries.as_slice();
-    for (class, group) in changes {
-        let (before, after) = rest.split_at(rest.partition_point(|(other, _)| other < class));
-        entries.extend_from_slice(before);
-        rest = after;
-        if *group == table.default_group {
-            rest = &rest[1..];
-        } else {
-            entries.push((*class, *group));
-        }
+    let entries = &mut table.entries;
+    let is_gone = |(_, group): &&(ClassId, u32)| *group == table.default_group;
+    let (mut kept, mut next) = (0, 0);
+    for (class, _) in changes.iter().filter(is_gone) {
+        let at = next + entries[next..].partition_point(|(other, _)| other < class);
+        entries.copy_within(next..at, kept);
+        kept += at - next;
+        next = at + 1;
     }
-    entries.extend_from_slice(rest);
-    table.entries = entries;
+    entries.copy_within(next.., kept);
+    entries.truncate(kept + entries.len() - next);
+    let come = changes.iter().filter(|change| !is_gone(change));
+    let count = come.clone().count();
+    if entries.capacity() - entries.len() < count {
+        entries.reserve_exact(count + GROWTH);
+    }
+    let mut last = entries.len();
+    let mut free = last + count;
+    entries.resize(free, (ClassId(0), 0));
+    for (class, group) in come.rev() {
+        let at = entries[..last].partition_point(|(other, _)| other < class);
+        free -= last - at;
+        entries.copy_within(at..last, free);
+        free -= 1;
+        entries[free] = (*class, *group);
+        last = at;
+    }
 }
 
 /// Remembers, for each class whose own row is another one now, the row that was told.
@@ -624,5 +637,41 @@ fn note_differences(
     }
     for (added, _) in new {
         told.note(added, None);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn entries_come_and_go_in_place() {
+        let mut table = Table::default();
+        let mut expected: BTreeMap<ClassId, u32> = BTreeMap::new();
+        // Every third class comes, every fifth goes, in steps of all sizes; group 0 is the default.
+        for step in 1..40u32 {
+            let mut changes = Vec::new();
+            for class in (0..97).map(|n| ClassId(n * step % 97)) {
+                match expected.contains_key(&class) {
+                    false if (class.0 + step).is_multiple_of(3) => changes.push((class, step)),
+                    true if (class.0 + step).is_multiple_of(5) => changes.push((class, 0)),
+                    _ => {}
+                }
+            }
+            changes.sort_unstable();
+            changes.dedup();
+            changes.truncate(step as usize);
+            reshape(&mut table, &changes);
+            for (class, group) in changes {
+                match group {
+                    0 => expected.remove(&class),
+                    _ => expected.insert(class, group),
+                };
+            }
+            assert!(table.entries.iter().copied().eq(expected.clone()), "{step}");
+        }
+        assert!(expected.len() > 20);
     }
 }
