@@ -252,7 +252,9 @@ pub fn parse(line: usize, text: &str) -> Result<Query, String> {
 
 fn parse_answer(word: &str) -> Result<Answer, String> {
     let known = ANSWERS.iter().find(|(name, _)| *name == word);
-    known.map(|(_, answer)| *answer).ok_or_else(|| format!("{SHAPE}, found {word:?}"))
+    known
+        .map(|(_, answer)| *answer)
+        .ok_or_else(|| format!("{SHAPE}, found {word:?}"))
 }
 
 fn parse_post<'a>(words: &mut impl Iterator<Item = &'a str>) -> Result<Post, String> {
@@ -261,9 +263,8 @@ fn parse_post<'a>(words: &mut impl Iterator<Item = &'a str>) -> Result<Post, Str
         return Err(SHAPE.to_owned());
     };
     let known = STAGES.iter().find(|(name, _)| *name == stage);
-    let (_, stage) = known.ok_or_else(|| {
-        format!("{stage:?}: expected stage untracked, prednat, forward or local")
-    })?;
+    let (_, stage) = known
+        .ok_or_else(|| format!("{stage:?}: expected stage untracked, prednat, forward or local"))?;
     let direction = match direction {
         "ingress" => Direction::Ingress,
         "egress" => Direction::Egress,

@@ -53,7 +53,10 @@ fn a_scenario_is_followed() {
     let scenario = Scenario::parse(SHOP).expect("a scenario");
     assert_eq!(scenario.title, "Only the web server may ask the database.");
     assert_eq!(scenario.steps.len(), 4 + 6 + 1 + 2);
-    assert_eq!(scenario.disagreements(Answer::of_oracle), Vec::<String>::new());
+    assert_eq!(
+        scenario.disagreements(Answer::of_oracle),
+        Vec::<String>::new()
+    );
     let Step::Query(second) = &scenario.steps[5] else {
         panic!("a query")
     };
@@ -112,7 +115,10 @@ tcp 198.51.100.1 > 192.0.2.1:80 Allow        # no workload
 #[test]
 fn stages_and_what_is_pending_are_asked() {
     let scenario = Scenario::parse(EDGE).expect("a scenario");
-    assert_eq!(scenario.disagreements(Answer::of_oracle), Vec::<String>::new());
+    assert_eq!(
+        scenario.disagreements(Answer::of_oracle),
+        Vec::<String>::new()
+    );
     let wrong = EDGE.replace("pending Absent", "pending Next");
     let wrong = Scenario::parse(&wrong).expect("a scenario");
     let found = wrong.disagreements(Answer::of_oracle);
@@ -218,8 +224,7 @@ fn what_is_printed_reads_back() {
             let packet = targets.packet(random);
             let expected = Answer::of_oracle(&world, None, &packet);
             Query {
-                pending: random
-                    .maybe(50, |_| Answer::of_oracle(&world.pending(), None, &packet)),
+                pending: random.maybe(50, |_| Answer::of_oracle(&world.pending(), None, &packet)),
                 ..Query::of(&packet, expected, "because\nof that")
             }
         });

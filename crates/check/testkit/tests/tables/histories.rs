@@ -2,8 +2,7 @@
 
 use ocicat_oracle::{Census, Packet, World};
 use ocicat_testkit::{
-    Change, Random, Scenario, Step, Targets, minimise, minimise_object, random_change,
-    random_world,
+    Change, Random, Scenario, Step, Targets, minimise, minimise_object, random_change, random_world,
 };
 
 use crate::Trials;

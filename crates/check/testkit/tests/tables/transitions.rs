@@ -112,7 +112,9 @@ impl Judge {
         let stack = match self {
             Self::Workload(id, direction) => stack(states[1], id, near, *direction),
             Self::Post(post) => {
-                let class = states[0].class_of(near).ok_or("no class of the near address")?;
+                let class = states[0]
+                    .class_of(near)
+                    .ok_or("no class of the near address")?;
                 match hosts::stack(states[1], post, class).map_err(|_| "no host endpoint")? {
                     None => return Ok(None),
                     found => found,
@@ -129,7 +131,12 @@ impl Judge {
     }
 }
 
-fn stack(state: &NodeState, id: &EndpointId, near: IpAddr, direction: Direction) -> Option<StackId> {
+fn stack(
+    state: &NodeState,
+    id: &EndpointId,
+    near: IpAddr,
+    direction: Direction,
+) -> Option<StackId> {
     let policy = state.endpoints.get(id)?;
     let mut at = policy.addresses.iter();
     let local = at.find(|local| local.address == near)?;
