@@ -44,7 +44,7 @@ pub struct Args {
     /// What happens to packets of a workload to its own host: Drop or Accept [default: Drop]
     #[arg(long, env = "OCICAT_ENDPOINT_TO_HOST", value_name = "ACTION")]
     pub endpoint_to_host: Option<String>,
-    /// Bits of the conntrack mark that the agent may use, two or more [default: 0xc0000000]
+    /// Bits of the conntrack mark and the packet mark that the agent may use, three or more [default: 0xe0000000]
     #[arg(long, env = "OCICAT_MARK_MASK", value_name = "MASK", value_parser = parse_mask)]
     pub mark_mask: Option<u32>,
     /// Configuration file [default: /etc/ocicat/config.yaml, if it exists]
@@ -78,6 +78,14 @@ pub struct Config {
     pub health: SocketAddr,
     pub mtu: u32,
     pub program: ocicat_compile::Config,
+    pub fixed: Fixed,
+}
+
+/// What the flags, the environment or the file say of what a FelixConfiguration may say too: they win.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Fixed {
+    pub endpoint_to_host: bool,
+    pub mark_mask: bool,
 }
 
 impl Args {
@@ -100,15 +108,20 @@ impl Args {
         } else {
             self.node_ip
         };
-        let mut program = ocicat_compile::Config::default();
-        if let Some(mask) = self.mark_mask.or(file.mark_mask) {
-            if mask.count_ones() < 2 {
-                bail!("mark-mask: {mask:#x}: expected at least two bits");
+        let mut program = crate::felix::unconfigured();
+        let mark_mask = self.mark_mask.or(file.mark_mask);
+        let endpoint_to_host = self.endpoint_to_host.or(file.endpoint_to_host);
+        let fixed = Fixed {
+            endpoint_to_host: endpoint_to_host.is_some(),
+            mark_mask: mark_mask.is_some(),
+        };
+        if let Some(mask) = mark_mask {
+            if mask.count_ones() < 3 {
+                bail!("mark-mask: {mask:#x}: expected at least three bits");
             }
             program.mark_mask = mask;
         }
-        program.endpoint_to_host = match self.endpoint_to_host.or(file.endpoint_to_host).as_deref()
-        {
+        program.endpoint_to_host = match endpoint_to_host.as_deref() {
             None | Some("Drop") => ocicat_compile::EndpointToHost::Drop,
             Some("Accept") => ocicat_compile::EndpointToHost::Accept,
             Some(other) => bail!("endpoint-to-host: {other:?}: expected Drop or Accept"),
@@ -131,6 +144,7 @@ impl Args {
                 .unwrap_or(([127, 0, 0, 1], 9099).into()),
             mtu,
             program,
+            fixed,
         })
     }
 }
@@ -157,7 +171,7 @@ fn parse_mask(text: &str) -> Result<u32, String> {
         Some(digits) => u32::from_str_radix(digits, 16),
         None => text.parse(),
     };
-    parsed.map_err(|error| format!("{error}; expected a number such as 0xc0000000"))
+    parsed.map_err(|error| format!("{error}; expected a number such as 0xe0000000"))
 }
 
 #[cfg(test)]
@@ -207,7 +221,7 @@ mod tests {
             args.complete()
                 .unwrap_err()
                 .to_string()
-                .contains("two bits")
+                .contains("three bits")
         );
     }
 }

@@ -8,32 +8,37 @@
 //! Messages that wait are taken together, so that a burst of changes becomes one calculation and one
 //! kernel transaction. Until every kind has been listed once, nothing is written to the kernel.
 
+mod configure;
 mod connections;
+mod hosts;
 mod kernel;
 mod plumbing;
 mod report;
 mod routes;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
-use std::sync::{Arc, Mutex};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ocicat_api::config::{FelixConfiguration, KubeControllersConfiguration};
 use ocicat_api::{Kind, Object, ObjectKey, Problem};
 use ocicat_compile::Compiler;
-use ocicat_flow::Outcome;
 use ocicat_kernel::attach::Host;
 use ocicat_kernel::conntrack::Conntrack;
 use ocicat_kernel::rtnl::Rtnl;
-use ocicat_node::{EndpointId, OutcomeId};
+use ocicat_node::EndpointId;
 use ocicat_policy::{Engine, Locality};
 use ocicat_routing::Topology;
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::auto::Wanted;
 use crate::config::Config;
-use crate::feed;
+use crate::denied::Known;
+use crate::links::{self, Links};
 use crate::record::{Record, Records};
+use crate::{feed, felix};
 
 pub use report::{Metrics, Report};
 
@@ -49,8 +54,6 @@ const WALK_AFTER: Duration = Duration::from_millis(30);
 const WALK_AGAIN_AFTER: Duration = Duration::from_millis(300);
 /// Walks begin at least this far apart.
 const WALKS_APART: Duration = Duration::from_millis(150);
-/// How often the kernel's state is compared with ours.
-const AUDIT_EVERY: Duration = Duration::from_secs(60);
 /// How often we look whether somebody else has changed nftables, which costs one question.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
@@ -69,6 +72,12 @@ pub enum Message {
     Status(oneshot::Sender<Value>),
     Unknown(Vec<IpAddr>, oneshot::Sender<Vec<IpAddr>>),
     Metrics(oneshot::Sender<report::Metrics>),
+    /// The host's links, which have changed.
+    Links(Links),
+    /// Where the API server is, if it is reached over TCP.
+    ApiServer(Vec<SocketAddr>),
+    /// Whether the API server answers.
+    Reach(bool),
 }
 
 /// A workload to be joined to this host.
@@ -79,8 +88,13 @@ pub struct Attach {
     pub object: Box<Object>,
 }
 
-/// Outcomes by number, for those who read the kernel's messages.
-pub type Outcomes = Arc<Mutex<BTreeMap<OutcomeId, Arc<Outcome>>>>;
+/// What the core tells others of the agent.
+#[derive(Debug, Clone)]
+pub struct Tells {
+    pub denied: Known,
+    pub reports: watch::Sender<Report>,
+    pub auto_endpoints: watch::Sender<Option<Wanted>>,
+}
 
 /// The state of the thread.
 pub struct Core {
@@ -114,9 +128,19 @@ pub struct Core {
     generation: Option<u32>,
     problems: BTreeMap<ObjectKey, Vec<Problem>>,
     versions: BTreeMap<ObjectKey, Arc<str>>,
-    outcomes: Outcomes,
+    denied: Known,
     counted: report::Counted,
     reports: watch::Sender<Report>,
+    auto_endpoints: watch::Sender<Option<Wanted>>,
+    hosts: hosts::Hosts,
+    felix: BTreeMap<Arc<str>, FelixConfiguration>,
+    kube_controllers: Option<KubeControllersConfiguration>,
+    own_node: Option<ocicat_api::core::Node>,
+    /// What is wrong with configurations here, besides what their decoding found.
+    configuration_problems: BTreeMap<ObjectKey, Vec<Problem>>,
+    audit_every: Option<Duration>,
+    /// The next commit installs the whole program.
+    must_install: bool,
     failure: Option<String>,
     /// The newest resource version of a policy object that was seen.
     revision: u64,
@@ -129,11 +153,7 @@ impl Core {
     ///
     /// # Errors
     /// If a socket cannot be had or the records cannot be read.
-    pub fn open(
-        config: Config,
-        outcomes: Outcomes,
-        reports: watch::Sender<Report>,
-    ) -> anyhow::Result<Self> {
+    pub fn open(config: Config, tells: Tells, api: Vec<SocketAddr>) -> anyhow::Result<Self> {
         let records = Records::open(&config.state_dir)?;
         let mut engine = Engine::new(Locality::Node(config.node.as_str().into()));
         for record in records.all() {
@@ -141,14 +161,14 @@ impl Core {
             engine.set_addresses(&key, &record.addresses);
             engine.set_local(&key, ocicat_policy::Place::Local);
         }
-        Ok(Self {
+        let mut core = Self {
             engine,
             compiler: Compiler::new(config.program.clone()),
             nft: ocicat_nft::Connection::open()?,
             host: Host::open()?,
             rtnl: Rtnl::open()?,
             conntrack: Conntrack::open()?,
-            walker: connections::Walker::start(config.program.ended() | config.program.decided())?,
+            walker: connections::Walker::start()?,
             records,
             topology: Topology::default(),
             stray_owners: BTreeMap::new(),
@@ -162,19 +182,32 @@ impl Core {
             walk_at: None,
             walk_again_at: None,
             last_walk: Instant::now(),
-            audit_at: Instant::now() + AUDIT_EVERY,
+            audit_at: Instant::now() + felix::AUDIT_EVERY,
             look_at: Instant::now() + LOOK_EVERY,
             generation: None,
             problems: BTreeMap::new(),
             versions: BTreeMap::new(),
-            outcomes,
+            denied: tells.denied,
             counted: report::Counted::default(),
-            reports,
+            reports: tells.reports,
+            auto_endpoints: tells.auto_endpoints,
+            hosts: hosts::Hosts::default(),
+            felix: BTreeMap::new(),
+            kube_controllers: None,
+            own_node: None,
+            configuration_problems: BTreeMap::new(),
+            audit_every: Some(felix::AUDIT_EVERY),
+            must_install: false,
             failure: None,
             revision: 0,
             fares: BTreeMap::new(),
             config,
-        })
+        };
+        let prefix = &core.config.program.interface_prefix;
+        core.hosts.known = links::read(&mut core.rtnl, prefix)?;
+        core.take_links();
+        core.note_api_server(api);
+        Ok(core)
     }
 
     /// Works until every sender is gone. What is in force stays in force.
@@ -247,6 +280,14 @@ impl Core {
                 Message::Metrics(reply) => {
                     let _ = reply.send(self.metrics());
                 }
+                Message::Links(links) => {
+                    self.hosts.known = links;
+                    self.take_links();
+                    // Warnings and automatic endpoints follow from links too.
+                    dirty |= self.in_force;
+                }
+                Message::ApiServer(addresses) => dirty |= self.note_api_server(addresses),
+                Message::Reach(answers) => self.note_reach(answers),
             }
         }
         if dirty && self.missing.is_empty() {
@@ -263,6 +304,8 @@ impl Core {
     fn upsert(&mut self, object: Object, problems: Vec<Problem>) {
         let key = object.key();
         self.note_topology(&object);
+        self.note_configuration(&object);
+        self.note_host_object(&object);
         if report::is_policy(key.kind) {
             if problems.is_empty() {
                 self.problems.remove(&key);
@@ -282,6 +325,8 @@ impl Core {
 
     fn remove(&mut self, key: &ObjectKey) {
         self.forget_topology(key);
+        self.forget_configuration(key);
+        self.release(key);
         self.problems.remove(key);
         self.versions.remove(key);
         self.engine.remove(key);
@@ -305,8 +350,8 @@ impl Core {
             self.look_for_strangers();
         }
         if self.audit_at <= now {
-            self.audit_at = now + AUDIT_EVERY;
-            if self.in_force {
+            self.audit_at = self.next_audit();
+            if self.in_force && self.audit_every.is_some() {
                 self.audit();
             }
         }
@@ -314,6 +359,11 @@ impl Core {
             std::thread::sleep(Duration::from_millis(100));
             self.bring_into_force(&[]);
         }
+    }
+
+    fn next_audit(&self) -> Instant {
+        const NEVER: Duration = Duration::from_secs(24 * 3600);
+        Instant::now() + self.audit_every.unwrap_or(NEVER)
     }
 
     fn next_deadline(&self) -> Instant {

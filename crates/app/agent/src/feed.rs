@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 use crate::core::Message;
 
 /// The kinds that an agent follows.
-pub const KINDS: [Kind; 14] = [
+pub const KINDS: [Kind; 22] = [
     Kind::Namespace,
     Kind::ServiceAccount,
     Kind::Node,
@@ -32,6 +32,27 @@ pub const KINDS: [Kind; 14] = [
     Kind::WorkloadEndpoint,
     Kind::IpPool,
     Kind::IpamBlock,
+    Kind::HostEndpoint,
+    Kind::EndpointSlice,
+    Kind::ClusterNetworkPolicy,
+    Kind::StagedNetworkPolicy,
+    Kind::StagedGlobalNetworkPolicy,
+    Kind::StagedKubernetesNetworkPolicy,
+    Kind::FelixConfiguration,
+    Kind::KubeControllersConfiguration,
+];
+
+/// Kinds that a cluster need not have: a server that does not know them has none of them.
+const OPTIONAL: [Kind; 9] = [
+    Kind::HostEndpoint,
+    Kind::EndpointSlice,
+    Kind::ClusterNetworkPolicy,
+    Kind::StagedNetworkPolicy,
+    Kind::StagedGlobalNetworkPolicy,
+    Kind::StagedKubernetesNetworkPolicy,
+    Kind::FelixConfiguration,
+    Kind::KubeControllersConfiguration,
+    Kind::WorkloadEndpoint,
 ];
 
 /// Starts a task for each kind. They end when the core does.
@@ -45,6 +66,7 @@ async fn follow(client: Client, kind: Kind, core: mpsc::Sender<Message>) {
     let mut watch = client.watch(kind, Selection::all());
     let mut known: HashSet<ObjectKey> = HashSet::new();
     let mut listed: Option<HashSet<ObjectKey>> = None;
+    let mut told_absent = false;
     loop {
         let mut messages = Vec::new();
         match watch.next().await {
@@ -75,6 +97,16 @@ async fn follow(client: Client, kind: Kind, core: mpsc::Sender<Message>) {
                     known = listed;
                 }
                 messages.push(Message::Listed(kind));
+            }
+            Event::Interrupted(error) if error.is_not_found() && OPTIONAL.contains(&kind) => {
+                // The watch goes on asking, for the kind may be installed later.
+                listed = None;
+                messages.extend(known.drain().map(Message::Remove));
+                messages.push(Message::Listed(kind));
+                if !told_absent {
+                    tracing::info!(%kind, "the API server does not have this kind");
+                    told_absent = true;
+                }
             }
             Event::Interrupted(error) => {
                 tracing::warn!(%kind, %error, "the API server does not answer; trying again");

@@ -8,24 +8,30 @@
 //!
 //! Tasks and their queues: one feed task for each kind, all into the core's inbox of
 //! [`core::INBOX`](crate::core) messages, at which they wait; one status task, which sees only the
-//! newest report; up to 64 connections of the socket; one reader of each NFLOG group, which drops and
+//! newest report; one writer of automatic host endpoints, which sees only what is wanted now; one that
+//! watches links and one that asks whether the API server answers; up to 64 connections of the socket; one reader of each NFLOG group, which drops and
 //! counts. Dropping any of them is safe: all state is the core's.
 //!
 //! On a clean or unclean exit everything in the kernel stays as it is. The next start adopts it.
 //! Policy itself, programs and routes are calculated in `engine`; this crate only brings them together.
 
 mod addresses;
+mod auto;
 mod config;
 mod core;
 mod denied;
 mod feed;
+mod felix;
 mod health;
+mod links;
 mod node;
+mod reach;
 mod record;
 mod socket;
 mod status;
 mod workload;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -37,7 +43,7 @@ pub use config::Args;
 
 use crate::addresses::Addresses;
 use crate::config::Config;
-use crate::core::{Core, INBOX, Outcomes, Report};
+use crate::core::{Core, INBOX, Report, Tells};
 use crate::workload::Workloads;
 
 /// Runs until SIGTERM or SIGINT.
@@ -58,8 +64,15 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let listener = socket::listen(&config.run_dir.join("agent.sock"))?;
     let (inbox, messages) = mpsc::channel(INBOX);
     let (reports, report) = watch::channel(Report::default());
-    let outcomes = denied::outcomes();
-    start_core(&config, outcomes.clone(), reports, messages)?;
+    let (auto_endpoints, wanted) = watch::channel(None);
+    let denied = denied::Known::default();
+    let tells = Tells {
+        denied: denied.clone(),
+        reports,
+        auto_endpoints,
+    };
+    let api = reach::addresses(client.endpoint()).await;
+    start_core(&config, tells, api, messages)?;
     let addresses = Addresses::new(client.clone(), &config.node);
     let workloads = Workloads::new(client.clone(), addresses, inbox.clone(), config.mtu);
     tracing::info!(node = config.node, api = client.endpoint(), "agent starts");
@@ -71,8 +84,13 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         config.node.clone(),
         report,
     )));
+    let auto = auto::follow(client.clone(), config.node.clone(), wanted);
+    tasks.push(tokio::spawn(auto));
+    tasks.push(tokio::spawn(reach::follow(client.clone(), inbox.clone())));
+    let prefix = config.program.interface_prefix.clone();
+    tasks.push(tokio::spawn(links::watch(inbox.clone(), prefix)));
     for group in [config.program.deny_group, config.program.log_group] {
-        tasks.push(tokio::spawn(read_log(group, outcomes.clone())));
+        tasks.push(tokio::spawn(read_log(group, denied.clone())));
     }
     tasks.push(tokio::spawn(async move {
         if let Err(error) = health::serve(health, inbox).await {
@@ -89,11 +107,11 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
 
 fn start_core(
     config: &Config,
-    outcomes: Outcomes,
-    reports: watch::Sender<Report>,
+    tells: Tells,
+    api: Vec<SocketAddr>,
     messages: mpsc::Receiver<core::Message>,
 ) -> anyhow::Result<()> {
-    let core = Core::open(config.clone(), outcomes, reports)?;
+    let core = Core::open(config.clone(), tells, api)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .build()?;
@@ -121,9 +139,9 @@ async fn register(client: ocicat_client::Client, config: Config) {
     }
 }
 
-async fn read_log(group: u16, outcomes: Outcomes) {
+async fn read_log(group: u16, known: denied::Known) {
     loop {
-        if let Err(error) = denied::follow(group, outcomes.clone()).await {
+        if let Err(error) = denied::follow(group, known.clone()).await {
             tracing::warn!(group, "reading denied packets: {error:#}; trying again");
         }
         tokio::time::sleep(std::time::Duration::from_secs(5)).await;

@@ -33,11 +33,25 @@ pub async fn run(args: StatusArgs) -> Result<ExitCode, Failure> {
     })
 }
 
-const POLICIES: [Kind; 3] = [
+const POLICIES: [Kind; 7] = [
     Kind::NetworkPolicy,
     Kind::CalicoNetworkPolicy,
     Kind::GlobalNetworkPolicy,
+    Kind::ClusterNetworkPolicy,
+    Kind::StagedNetworkPolicy,
+    Kind::StagedGlobalNetworkPolicy,
+    Kind::StagedKubernetesNetworkPolicy,
 ];
+
+/// Kinds that are never enforced, by themselves.
+fn is_staged(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::StagedNetworkPolicy
+            | Kind::StagedGlobalNetworkPolicy
+            | Kind::StagedKubernetesNetworkPolicy
+    )
+}
 
 /// What `-o json` prints.
 #[derive(Debug, Serialize)]
@@ -46,12 +60,27 @@ struct Status {
     /// Every policy on every host.
     in_force: bool,
     policies: Vec<PolicyState>,
+    /// What hosts say of other objects: host endpoints, configurations, sets.
+    objects: Vec<ObjectState>,
     nodes: Vec<NodeState>,
+}
+
+/// An object that is no policy, and what is wrong with it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ObjectState {
+    /// `hep/router`.
+    object: String,
+    failed: Vec<HostFailure>,
+    warnings: Vec<HostFailure>,
 }
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct PolicyState {
+    /// Preview only: no host enforces it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    staged: bool,
     /// `netpol/shop/web`.
     policy: String,
     tier: String,
@@ -111,16 +140,26 @@ impl Status {
             .iter()
             .map(|entry| (name_of(entry), &entry["status"]["nodes"]))
             .collect();
+        let mut objects: Vec<ObjectState> = Vec::new();
+        for (name, of_hosts) in &entries {
+            let kind = name.split('.').next().and_then(Kind::parse);
+            if !kind.is_some_and(|kind| POLICIES.contains(&kind)) {
+                objects.extend(ObjectState::of(name, of_hosts, &hosts));
+            }
+        }
         let policy = |(kind, object): &(Kind, Value)| {
             let entry = entries.get(&*status_name(*kind, object)).copied();
             PolicyState::of(*kind, object, entry.unwrap_or(&Value::Null), &hosts)
         };
         let policies: Vec<PolicyState> = policies.iter().map(policy).collect();
         let node = |node: &Value| NodeState::of(node, &policies);
-        let everywhere = |x: &PolicyState| x.in_force.len() == hosts.len() && !hosts.is_empty();
-        let in_force = policies.iter().all(everywhere);
+        let everywhere =
+            |x: &PolicyState| x.staged || (x.in_force.len() == hosts.len() && !hosts.is_empty());
+        let is_fine = |x: &ObjectState| x.failed.is_empty();
+        let in_force = policies.iter().all(everywhere) && objects.iter().all(is_fine);
         Self {
             in_force,
+            objects,
             nodes: nodes.iter().map(node).collect(),
             policies,
         }
@@ -146,8 +185,13 @@ impl Status {
         }
         for policy in &self.policies {
             let failed = paint(Stream::Out, Style::Red, "failed");
-            text.push_str(&policy.remarks(&failed, &policy.failed));
-            text.push_str(&policy.remarks("warning", &policy.warnings));
+            text.push_str(&remarks(&policy.policy, &failed, &policy.failed));
+            text.push_str(&remarks(&policy.policy, "warning", &policy.warnings));
+        }
+        for object in &self.objects {
+            let failed = paint(Stream::Out, Style::Red, "failed");
+            text.push_str(&remarks(&object.object, &failed, &object.failed));
+            text.push_str(&remarks(&object.object, "warning", &object.warnings));
         }
         text.push('\n');
         if self.nodes.is_empty() {
@@ -180,6 +224,7 @@ impl PolicyState {
                 .unwrap_or("default")
                 .to_owned(),
             revision,
+            staged: is_staged(kind),
             in_force: Vec::new(),
             pending: Vec::new(),
             failed: Vec::new(),
@@ -189,6 +234,12 @@ impl PolicyState {
         let version: u64 = state.revision.parse().unwrap_or(u64::MAX);
         for (host, enforced) in hosts {
             let entry = &entries[*host];
+            if state.staged {
+                state
+                    .failed
+                    .extend(said(host, entry).filter(|_| entry["state"] == "Failed"));
+                continue;
+            }
             if entry.is_null() && *enforced >= version {
                 state.in_force.push((*host).to_owned());
                 continue;
@@ -198,15 +249,10 @@ impl PolicyState {
                 state.pending.push((*host).to_owned());
                 continue;
             }
-            let problems = entry["problems"].as_array().into_iter().flatten();
-            let problem = |x: &Value| FieldProblem {
-                field: text(&x["field"]),
-                message: text(&x["message"]),
-            };
-            let remarks = HostFailure {
+            let remarks = said(host, entry).unwrap_or_else(|| HostFailure {
                 node: (*host).to_owned(),
-                problems: problems.map(problem).collect(),
-            };
+                problems: Vec::new(),
+            });
             if entry["state"] == "InForce" {
                 state.in_force.push((*host).to_owned());
                 state.warnings.push(remarks);
@@ -219,6 +265,7 @@ impl PolicyState {
 
     fn row(&self, hosts: usize) -> Vec<String> {
         let state = match (&self.failed[..], &self.pending[..]) {
+            ([], _) if self.staged => "staged, never enforced".to_owned(),
             ([], []) if hosts == 0 => "no node".to_owned(),
             ([], []) => "in force".to_owned(),
             ([], pending) => format!("pending on {}", few(pending)),
@@ -227,7 +274,10 @@ impl PolicyState {
                 format!("failed on {}", few(&nodes))
             }
         };
-        let count = format!("{}/{hosts}", self.in_force.len());
+        let count = match self.staged {
+            true => "-".to_owned(),
+            false => format!("{}/{hosts}", self.in_force.len()),
+        };
         let selects = self.endpoints.to_string();
         vec![
             self.policy.clone(),
@@ -238,23 +288,61 @@ impl PolicyState {
             state,
         ]
     }
+}
 
-    /// Each problem once, with the hosts that have it.
-    fn remarks(&self, mark: &str, of: &[HostFailure]) -> String {
-        let mut problems: BTreeMap<&FieldProblem, Vec<&str>> = BTreeMap::new();
-        for host in of {
-            for problem in &host.problems {
-                problems.entry(problem).or_default().push(&host.node);
-            }
+impl ObjectState {
+    /// `None` if no host that is there has anything to say.
+    fn of(name: &str, entries: &Value, hosts: &BTreeMap<&str, u64>) -> Option<Self> {
+        let mut parts = name.splitn(2, '.');
+        let (kind, rest) = (parts.next()?, parts.next()?);
+        let mut state = Self {
+            object: format!("{kind}/{rest}"),
+            failed: Vec::new(),
+            warnings: Vec::new(),
+        };
+        for host in hosts.keys() {
+            let entry = &entries[*host];
+            let list = match entry["state"] == "Failed" {
+                true => &mut state.failed,
+                false => &mut state.warnings,
+            };
+            list.extend(said(host, entry));
         }
-        let mut text = String::new();
-        for (FieldProblem { field, message }, nodes) in problems {
-            let colon = if field.is_empty() { "" } else { ": " };
-            let (policy, nodes) = (&self.policy, nodes.join(", "));
-            text += &format!("\n{mark} {policy} on {nodes}\n  {field}{colon}{message}\n");
-        }
-        text
+        (!state.failed.is_empty() || !state.warnings.is_empty()).then_some(state)
     }
+}
+
+/// The problems of a host's entry, if there are any.
+fn said(host: &str, entry: &Value) -> Option<HostFailure> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let problem = |x: &Value| FieldProblem {
+        field: text(&x["field"]),
+        message: text(&x["message"]),
+    };
+    let problems: Vec<FieldProblem> = (entry["problems"].as_array()?.iter())
+        .map(problem)
+        .collect();
+    (!problems.is_empty()).then(|| HostFailure {
+        node: host.to_owned(),
+        problems,
+    })
+}
+
+/// Each problem once, with the hosts that have it.
+fn remarks(object: &str, mark: &str, of: &[HostFailure]) -> String {
+    let mut problems: BTreeMap<&FieldProblem, Vec<&str>> = BTreeMap::new();
+    for host in of {
+        for problem in &host.problems {
+            problems.entry(problem).or_default().push(&host.node);
+        }
+    }
+    let mut text = String::new();
+    for (FieldProblem { field, message }, nodes) in problems {
+        let colon = if field.is_empty() { "" } else { ": " };
+        let nodes = nodes.join(", ");
+        text += &format!("\n{mark} {object} on {nodes}\n  {field}{colon}{message}\n");
+    }
+    text
 }
 
 impl NodeState {
@@ -270,7 +358,7 @@ impl NodeState {
                 .iter()
                 .filter(|x| x.in_force.iter().any(|host| host == name))
                 .count(),
-            policies: policies.len(),
+            policies: policies.iter().filter(|x| !x.staged).count(),
         }
     }
 }
@@ -332,10 +420,14 @@ mod tests {
                 "status": {"nodes": {"a": fine("5"), "b": fine("4")}}}),
             json!({"metadata": {"name": "netpol.shop.bad"},
                 "status": {"nodes": {"a": bad, "b": bad}}}),
+            json!({"metadata": {"name": "hep.eth.a"}, "status": {"nodes": {"a": {
+                "state": "InForce", "resourceVersion": "9", "endpoints": 0,
+                "problems": [{"field": "spec.interfaceName", "message": "no such interface"}]}}}}),
         ];
         let policies = [
             (Kind::NetworkPolicy, policy("web", "5")),
             (Kind::NetworkPolicy, policy("bad", "7")),
+            (Kind::StagedNetworkPolicy, policy("later", "8")),
         ];
         Status::of(&[node("a"), node("b")], &entries, &policies)
     }
@@ -350,9 +442,13 @@ mod tests {
 POLICY            TIER      REVISION   IN FORCE   SELECTS   STATE
 netpol/shop/web   default   5          1/2        4         pending on b
 netpol/shop/bad   default   7          0/2        0         failed on a, b
+snp/shop/later    default   8          -          0         staged, never enforced
 
 failed netpol/shop/bad on a, b
   spec.ingress[0]: no such field
+
+warning hep/eth.a on a
+  spec.interfaceName: no such interface
 
 NODE   ADDRESSES   POLICIES IN FORCE
 a      10.0.0.1    1/2

@@ -51,10 +51,10 @@ pub struct ProbeArgs {
     /// The name of the lab
     #[arg(long, default_value = "lab")]
     pub name: LabName,
-    /// Only from these workloads: namespace/name, name, or deploy/name (repeatable)
+    /// Only from these: namespace/name, name, or deploy/name of a workload, or host/NAME (repeatable)
     #[arg(long, value_name = "WORKLOAD")]
     pub from: Vec<String>,
-    /// Only to these workloads (repeatable)
+    /// Only to these (repeatable)
     #[arg(long, value_name = "WORKLOAD")]
     pub to: Vec<String>,
     /// Only these ports, instead of all that a workload or rule names (repeatable)
@@ -155,17 +155,20 @@ async fn run_probe(arguments: &ProbeArgs) -> anyhow::Result<ExitCode> {
         ports: arguments.port.iter().copied().collect(),
         ..Filter::default()
     };
+    let client = catalog::connect(&folder).await?;
+    let objects = catalog::objects(&client).await?;
+    let mut texts = arguments.from.iter().chain(&arguments.to);
+    let names_host = texts.any(|text| text.starts_with("host/"));
+    let places = probe::places(&lab, &objects, names_host);
     for (texts, set) in [
         (&arguments.from, &mut filter.from),
         (&arguments.to, &mut filter.to),
     ] {
         for text in texts {
-            set.extend(probe::find(&lab.workloads, text).map_err(Failure::input)?);
+            set.extend(probe::find(&places, text).map_err(Failure::input)?);
         }
     }
-    let client = catalog::connect(&folder).await?;
-    let objects = catalog::objects(&client).await?;
-    let report = probe::run(&lab, objects, &filter).await?;
+    let report = probe::run(&lab, &places, objects, &filter).await?;
     match arguments.output {
         Output::Json => println!("{}", report.json()?),
         Output::Text => print!("{}", report.text(begun.elapsed().as_secs_f64())),

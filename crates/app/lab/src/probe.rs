@@ -8,6 +8,7 @@
 //! What should happen comes from the oracle, which shares no logic with the tables that the agents
 //! enforce.
 
+mod path;
 mod plan;
 mod report;
 mod send;
@@ -19,15 +20,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use anyhow::Context;
 use ocicat_api::Object;
 use ocicat_kernel::netns::Namespace;
-use ocicat_oracle::{Census, Packet, Verdict, World};
+use ocicat_oracle::{Census, Verdict, World};
 use tokio::task::JoinSet;
 
 use crate::limits;
 use crate::progress::{Step, say};
-use crate::state::{Lab, Workload};
+use crate::state::{Host, Lab, Workload};
 
-pub use plan::{Filter, find};
-use plan::{Probe, named_ports, plan, shared};
+use path::Paths;
+pub use plan::{Filter, find, named_ports};
+use plan::{Probe, plan, shared};
 use report::Finding;
 pub use report::Report;
 use send::{Expectation, Observation};
@@ -45,6 +47,17 @@ pub const UNLIMITED_ICMP: [(&str, &str); 2] = [
     ("net/ipv6/icmp/ratemask", "255"),
 ];
 
+/// Who asks and is asked: the workloads, and after them the hosts, if host endpoints judge them or
+/// they are `wanted`.
+pub fn places(lab: &Lab, objects: &[Object], wanted: bool) -> Vec<Workload> {
+    let mut places = lab.workloads.clone();
+    let judged = |object: &Object| matches!(object, Object::HostEndpoint(_));
+    if wanted || objects.iter().any(judged) {
+        places.extend(lab.hosts.iter().map(Host::place));
+    }
+    places
+}
+
 /// Sends every probe that `filter` lets through and compares what becomes of it with what policy over
 /// `objects` says.
 ///
@@ -52,10 +65,11 @@ pub const UNLIMITED_ICMP: [(&str, &str); 2] = [
 /// If a workload's namespace is gone.
 pub async fn run<'a>(
     lab: &'a Lab,
+    places: &'a [Workload],
     objects: Vec<Object>,
     filter: &Filter,
 ) -> anyhow::Result<Report<'a>> {
-    let workloads = &lab.workloads;
+    let workloads = places;
     let ports = named_ports(workloads, &objects);
     for address in shared(workloads) {
         say(format_args!(
@@ -64,7 +78,11 @@ pub async fn run<'a>(
     }
     let probes = plan(workloads, &ports, filter, seed());
     let step = Step::begin("policy", probes.len());
-    let expected = expect(&World::new(objects), &probes, &step);
+    let hosts = path::hosts(lab, &objects);
+    let world = World::new(objects);
+    let census = Census::new(&world);
+    let paths = Paths::new(&census, hosts, lab, places);
+    let expected = expect(&paths, &probes, &step);
     step.finish(&format!("asked about {} packets", probes.len()));
     let step = Step::begin("packets", probes.len());
     let observed = send_all(workloads, &probes, &expected, &step).await?;
@@ -93,22 +111,12 @@ fn seed() -> u16 {
 }
 
 /// Asks the oracle about each probe, on all processors: it is slow and every answer stands alone.
-fn expect(world: &World, probes: &[Probe], step: &Step) -> Vec<Expectation> {
-    let census = Census::new(world);
+fn expect(paths: &Paths<'_>, probes: &[Probe], step: &Step) -> Vec<Expectation> {
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
     let share = probes.len().div_ceil(workers).max(1);
     let answer = |probe: &Probe| {
-        let Probe {
-            source,
-            source_port,
-            address,
-            transport,
-            port,
-            ..
-        } = *probe;
-        let packet = Packet::with_ports(source, address, transport.number(), source_port, port);
         step.advance();
-        match census.verdict(&packet).verdict {
+        match paths.verdict(probe) {
             Verdict::Allow | Verdict::Next => Expectation::Allow,
             Verdict::Deny => Expectation::Deny,
         }

@@ -17,7 +17,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::LabName;
 use crate::limits;
-use crate::state::{Folder, Lab, Workload};
+use crate::state::{Folder, Host, Lab, Workload};
 
 /// Printed when every socket is open; what follows on the line says how many there are.
 pub const READY: &str = "ready:";
@@ -25,7 +25,7 @@ pub const READY: &str = "ready:";
 /// How long the other side may take to hang up after its answer.
 const LINGER: Duration = Duration::from_secs(5);
 
-/// Serves the workloads of a lab until the process is killed.
+/// Serves the workloads and hosts of a lab until the process is killed.
 ///
 /// # Errors
 /// If the lab's record cannot be read. A socket that cannot be opened is reported and left out.
@@ -34,7 +34,8 @@ pub async fn run(name: &LabName) -> anyhow::Result<()> {
     let folder = Folder::of(name);
     let lab = Lab::load(&folder)?.with_context(|| format!("there is no lab {name}"))?;
     let mut count = 0;
-    for workload in &lab.workloads {
+    let hosts: Vec<Workload> = lab.hosts.iter().map(Host::place).collect();
+    for workload in lab.workloads.iter().chain(&hosts) {
         match serve(workload) {
             Ok(sockets) => count += sockets,
             Err(error) => println!("{}: {error:#}", workload.full_name()),

@@ -63,6 +63,9 @@ pub struct Host {
     pub addresses: Vec<IpAddr>,
     /// Not a node of the cluster: pods are not scheduled here.
     pub outside: bool,
+    /// The numbers it serves itself, if there are host endpoints; each is answered over TCP and UDP.
+    #[serde(default)]
+    pub ports: Vec<u16>,
 }
 
 /// What plays one pod or one machine without a pod.
@@ -150,6 +153,24 @@ impl Lab {
     #[must_use]
     pub fn host(&self, name: &str) -> Option<&Host> {
         self.hosts.iter().find(|host| host.name == name)
+    }
+}
+
+impl Host {
+    /// The host as something that asks and is asked: `host/NAME`.
+    #[must_use]
+    pub fn place(&self) -> Workload {
+        Workload {
+            kind: WorkloadKind::Pod,
+            namespace: "host".to_owned(),
+            name: self.name.clone(),
+            owner: None,
+            host: self.name.clone(),
+            netns: self.netns.clone(),
+            container_id: String::new(),
+            addresses: self.addresses.clone(),
+            ports: self.ports.clone(),
+        }
     }
 }
 

@@ -195,6 +195,7 @@ async fn build(folder: &Folder, plan: Plan, gate: &Arc<Gate>) -> anyhow::Result<
     start_responder(folder, &mut lab).await?;
     objects::report_controllers(&client, &plan).await?;
     settle::everyone_knows_everyone(folder, &lab, PATIENCE).await?;
+    settle::host_endpoints(folder, &lab, &client, PATIENCE).await?;
     step.finish("in force on every host");
     lab.phase = Phase::Up;
     lab.save(folder)?;

@@ -18,10 +18,11 @@ use ocicat_kernel::netns::Namespace;
 use ocicat_kernel::rtnl::{Address, Request, Rtnl, Veth, VethPeer, link};
 use ocicat_kernel::sysctl;
 
+use crate::probe::UNLIMITED_ICMP;
 use crate::state::{Folder, Host};
 
 /// The interface of a host on the wire.
-const UPLINK: &str = "eth0";
+pub const UPLINK: &str = "eth0";
 /// The bridge in the wire's namespace.
 const BRIDGE: &str = "wire";
 /// The most hosts a lab can have: the wire is a /24.
@@ -33,7 +34,10 @@ const PAUSE: Duration = Duration::from_millis(1);
 
 /// Settings of a host before it has links. Duplicate address detection would hold IPv6 back for a
 /// second or two; nobody else is on this wire.
-const HOST_SETTINGS: [(&str, &str); 6] = [
+const HOST_SETTINGS: [(&str, &str); 8] = [
+    // Hosts are probed too.
+    UNLIMITED_ICMP[0],
+    UNLIMITED_ICMP[1],
     ("net/ipv6/conf/all/accept_dad", "0"),
     ("net/ipv6/conf/default/accept_dad", "0"),
     ("net/ipv6/conf/default/dad_transmits", "0"),

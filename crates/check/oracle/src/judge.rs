@@ -54,9 +54,7 @@ impl Census<'_> {
         packet: &Packet,
     ) -> Option<Judgement> {
         let judge = Judge::Host(host, stage);
-        let is_selected = order::tiers(self.world)
-            .iter()
-            .any(|tier| !order::selecting(self, &tier.name, judge, direction).is_empty());
+        let is_selected = !order::walk(self, judge, direction).is_empty();
         // [18]
         (is_selected || stage == Stage::Local).then(|| self.walk(judge, direction, packet))
     }
@@ -136,11 +134,7 @@ impl Walk<'_, '_> {
 
     /// [15] Tiers, then profiles.
     fn decide(&mut self) -> (Verdict, Decider) {
-        for tier in order::tiers(self.census.world) {
-            let policies = order::selecting(self.census, &tier.name, self.judge, self.direction);
-            if policies.is_empty() {
-                continue;
-            }
+        for (tier, policies) in order::walk(self.census, self.judge, self.direction) {
             match self.walk_policies(&policies) {
                 Step::Decided(verdict, decider) => return (verdict, decider),
                 Step::Leave => {}

@@ -55,30 +55,30 @@ pub struct TierSpec {
     pub default: Default,
 }
 
-/// [7] All tiers that a policy names, in order.
-pub fn tiers(world: &World) -> Vec<TierSpec> {
-    let names: BTreeSet<String> = policies(world).into_iter().map(|p| p.name.tier).collect();
-    let mut tiers: Vec<TierSpec> = names.into_iter().map(|name| tier(world, name)).collect();
-    tiers.sort_by(|a, b| by_order(a.order, b.order).then_with(|| a.name.cmp(&b.name)));
-    tiers
-}
-
-/// [7, 15] The policies of a tier that select who judges in this direction, in order.
-pub fn selecting<'w>(
+/// [7, 15] The tiers that take part, in order, each with its policies that select who judges in
+/// this direction, in order.
+pub fn walk<'w>(
     census: &Census<'w>,
-    tier: &str,
     judge: Judge<'_>,
     direction: Direction,
-) -> Vec<Policy<'w>> {
+) -> Vec<(TierSpec, Vec<Policy<'w>>)> {
     let mut found = policies(census.world);
-    found.retain(|policy| policy.name.tier == tier && selects(census, policy, judge, direction));
+    found.retain(|policy| selects(census, policy, judge, direction));
     found.sort_by(|a, b| {
         by_order(a.order, b.order)
             .then_with(|| a.name.name.cmp(&b.name.name))
             .then_with(|| a.name.namespace.cmp(&b.name.namespace))
             .then_with(|| rank(a.name.kind).cmp(&rank(b.name.kind)))
     });
-    found
+    let names: BTreeSet<String> = found.iter().map(|p| p.name.tier.clone()).collect();
+    let of_tier = |name: String| {
+        let policies = found.iter().filter(|policy| policy.name.tier == name);
+        let policies = policies.cloned().collect();
+        (tier(census.world, name), policies)
+    };
+    let mut tiers: Vec<_> = names.into_iter().map(of_tier).collect();
+    tiers.sort_by(|(a, _), (b, _)| by_order(a.order, b.order).then_with(|| a.name.cmp(&b.name)));
+    tiers
 }
 
 impl Policy<'_> {

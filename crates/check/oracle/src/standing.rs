@@ -52,20 +52,18 @@ impl Census<'_> {
     }
 
     fn standing_of(&self, judge: Judge<'_>, direction: Direction) -> Standing {
-        let tiers = order::tiers(self.world).into_iter().map(|tier| {
-            let policies = order::selecting(self, &tier.name, judge, direction);
-            TierStanding {
-                name: tier.name,
-                end: (tier.default == Default::Deny).then_some(Verdict::Deny),
-                policies: policies.into_iter().map(|policy| policy.name).collect(),
-            }
+        let tiers = order::walk(self, judge, direction).into_iter();
+        let tiers = tiers.map(|(tier, policies)| TierStanding {
+            name: tier.name,
+            end: (tier.default == Default::Deny).then_some(Verdict::Deny),
+            policies: policies.into_iter().map(|policy| policy.name).collect(),
         });
         let profiles = judge.profiles().iter().map(|name| ProfileStanding {
             name: name.clone(),
             exists: find_profile(self.world, name).is_some(),
         });
         Standing {
-            tiers: tiers.filter(|tier| !tier.policies.is_empty()).collect(),
+            tiers: tiers.collect(),
             profiles: profiles.collect(),
         }
     }

@@ -12,7 +12,8 @@
 //! ports and orders meet by chance, and every object is one that the decoder can yield. The same
 //! seed gives the same world on every machine.
 //!
-//! It does not judge packets (the oracle does), does not know what is tested, and opens no files.
+//! It does not judge packets (the oracle does), does not know what is tested, and opens no files but
+//! its own scenarios.
 //!
 //! ```
 //! use ocicat_oracle::verdict;
@@ -27,8 +28,9 @@
 //! }
 //! ```
 
+mod corpus;
+mod cyclonus;
 mod expression;
-mod gate;
 mod history;
 mod minimise;
 mod packet;
@@ -39,10 +41,15 @@ mod random;
 mod scenario;
 mod words;
 
+pub use corpus::{ScenarioFile, scenario_files};
+pub use cyclonus::cyclonus;
 pub use history::{Change, random_change};
 pub use minimise::{minimise, minimise_object};
 pub use packet::Targets;
 pub use populate::random_world;
 pub use print::{print_object, print_world};
 pub use random::Random;
-pub use scenario::{Answer, End, Post, Query, Scenario, ScenarioError, Step};
+pub use scenario::{
+    Act, Answer, Ask, End, HostPath, Link, Post, Query, Reply, Scenario, ScenarioError, Span, Step,
+    Whom, ask_oracle,
+};

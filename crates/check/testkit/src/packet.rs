@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
-use ocicat_api::policy::{ClusterPeer, ClusterProtocol, KubePeer, NetworkPolicy};
+use ocicat_api::core::EndpointPort;
+use ocicat_api::policy::{
+    ClusterNetworkPolicy, ClusterPeer, ClusterProtocol, KubePeer, NetworkPolicy,
+};
 use ocicat_api::rule::{EntityRule, Rule};
 use ocicat_api::{Object, PortSpec};
 use ocicat_oracle::{Census, Packet, World};
@@ -19,17 +22,45 @@ pub struct Targets {
     /// Those, of nodes, of free pool addresses, edges of all prefixes, and some of the world.
     far: Vec<IpAddr>,
     ports: Vec<u16>,
+    /// Of rules.
+    protocols: Vec<u8>,
+    /// Types and codes of rules.
+    icmp: Vec<(u8, u8)>,
+    served: Vec<Served>,
+}
+
+/// An address, and what is served there: of a slice of a service.
+type Served = (IpAddr, u8, Option<u16>);
+
+/// What is collected of a world.
+#[derive(Default)]
+struct Found {
+    nets: BTreeSet<IpNet>,
+    far: BTreeSet<IpAddr>,
+    ports: BTreeSet<u16>,
+    protocols: BTreeSet<u8>,
+    icmp: BTreeSet<(u8, u8)>,
+    served: BTreeSet<Served>,
 }
 
 impl Targets {
     #[must_use]
     pub fn of(world: &World) -> Self {
-        let mut nets = BTreeSet::new();
-        let mut ports: BTreeSet<u16> = [0, 1, 1024, 40_000, u16::MAX].into();
-        let mut far: BTreeSet<IpAddr> = BTreeSet::new();
+        let mut found = Found {
+            ports: [0, 1, 1024, 40_000, u16::MAX].into(),
+            ..Found::default()
+        };
         for object in world.objects.values() {
-            collect(object, &mut nets, &mut ports, &mut far);
+            found.collect(object);
         }
+        let Found {
+            nets,
+            mut far,
+            ports,
+            protocols,
+            icmp,
+            served,
+        } = found;
         let census = Census::new(world);
         let of_workloads = census.endpoints.iter().flat_map(|e| &e.addresses);
         let of_hosts = census.hosts.iter().flat_map(|host| &host.addresses);
@@ -53,11 +84,19 @@ impl Targets {
             near: near.into_iter().collect(),
             far: far.into_iter().collect(),
             ports: ports.into_iter().collect(),
+            protocols: protocols.into_iter().collect(),
+            icmp: icmp.into_iter().collect(),
+            served: served.into_iter().collect(),
         }
     }
 
     /// A packet of which one end at least is an endpoint's, if there are endpoints.
     pub fn packet(&self, random: &mut Random) -> Packet {
+        if random.chance(8)
+            && let Some(packet) = self.to_service(random)
+        {
+            return packet;
+        }
         let near = if self.near.is_empty() {
             &self.far
         } else {
@@ -84,18 +123,47 @@ impl Targets {
         } else {
             (far, near)
         };
-        match protocol(random, near) {
+        let of_rules = random.chance(30) && !self.protocols.is_empty();
+        let protocol = match of_rules {
+            true => random.pick(&self.protocols),
+            false => protocol(random, near),
+        };
+        match protocol {
             protocol @ (6 | 17 | 132) => {
                 let (from, to) = (self.port(random), self.port(random));
                 Packet::with_ports(source, destination, protocol, from, to)
             }
             protocol @ (1 | 58) => {
-                let kind = random.pick(&[0, 3, 8, 128, 129, 135]);
-                let code = random.pick(&[0, 0, 1, 3, 7]);
+                let (kind, code) = match random.chance(50) && !self.icmp.is_empty() {
+                    true => random.pick(&self.icmp),
+                    false => (
+                        random.pick(&[0, 3, 8, 128, 129, 135]),
+                        random.pick(&[0, 0, 1, 3, 7]),
+                    ),
+                };
                 Packet::icmp(source, destination, protocol, kind, code)
             }
             protocol => Packet::bare(source, destination, protocol),
         }
+    }
+
+    /// From an endpoint to what is behind a service.
+    fn to_service(&self, random: &mut Random) -> Option<Packet> {
+        if self.served.is_empty() {
+            return None;
+        }
+        let (destination, protocol, port) = random.pick(&self.served);
+        let same = self.near.iter().copied();
+        let same: Vec<IpAddr> = same
+            .filter(|near| near.is_ipv4() == destination.is_ipv4())
+            .collect();
+        if same.is_empty() {
+            return None;
+        }
+        let source = random.pick(&same);
+        let (from, to) = (self.port(random), self.port(random));
+        let to = port.unwrap_or(to);
+        Some(Packet::with_ports(source, destination, protocol, from, to))
     }
 
     fn port(&self, random: &mut Random) -> u16 {
@@ -152,112 +220,107 @@ fn edges(net: &IpNet) -> Vec<IpAddr> {
     }
 }
 
-fn collect(
-    object: &Object,
-    nets: &mut BTreeSet<IpNet>,
-    ports: &mut BTreeSet<u16>,
-    far: &mut BTreeSet<IpAddr>,
-) {
-    let rules = |rules: &[Rule], nets: &mut BTreeSet<IpNet>, ports: &mut BTreeSet<u16>| {
-        for entity in rules
-            .iter()
-            .flat_map(|rule| [&rule.source, &rule.destination])
-        {
-            collect_entity(entity, nets, ports);
-        }
-    };
-    match object {
-        Object::Pod(pod) => {
+impl Found {
+    fn collect(&mut self, object: &Object) {
+        match object {
             // Also of pods that are no endpoints: their addresses may be free.
-            far.extend(&pod.addresses);
-            ports.extend(pod.ports.iter().map(|port| port.port));
+            Object::Pod(pod) => self.owner(&pod.addresses, &pod.ports),
+            Object::WorkloadEndpoint(wep) => self.owner(&wep.addresses, &wep.ports),
+            Object::HostEndpoint(host) => self.owner(&host.expected_ips, &host.ports),
+            Object::Node(node) => self.far.extend(&node.addresses),
+            Object::Service(service) => self.far.extend(&service.addresses),
+            Object::EndpointSlice(slice) => {
+                self.far.extend(&slice.addresses);
+                self.ports
+                    .extend(slice.ports.iter().filter_map(|port| port.port));
+                self.served
+                    .extend(slice.addresses.iter().flat_map(|address| {
+                        let ports = slice.ports.iter();
+                        ports.map(|port| (*address, port.protocol.0, port.port))
+                    }));
+            }
+            Object::NetworkSet(set) | Object::GlobalNetworkSet(set) => self.nets.extend(&set.nets),
+            Object::IpPool(pool) => {
+                self.nets.insert(pool.cidr);
+                // Some that are free, if the pool is large enough to have them.
+                let hosts = [70, 77, 99, 200].into_iter();
+                self.far
+                    .extend(hosts.filter_map(|host| pool.cidr.hosts().nth(host)));
+            }
+            Object::CalicoNetworkPolicy(policy) | Object::GlobalNetworkPolicy(policy) => {
+                self.rules(&policy.ingress, &policy.egress);
+            }
+            Object::StagedNetworkPolicy(staged) | Object::StagedGlobalNetworkPolicy(staged) => {
+                self.rules(&staged.policy.ingress, &staged.policy.egress);
+            }
+            Object::Profile(profile) => self.rules(&profile.ingress, &profile.egress),
+            Object::NetworkPolicy(policy) => self.kube(policy),
+            Object::StagedKubernetesNetworkPolicy(staged) => self.kube(&staged.policy),
+            Object::ClusterNetworkPolicy(policy) => self.cluster(policy),
+            _ => {}
         }
-        Object::WorkloadEndpoint(wep) => {
-            far.extend(&wep.addresses);
-            ports.extend(wep.ports.iter().map(|port| port.port));
+    }
+
+    fn owner(&mut self, addresses: &[IpAddr], ports: &[EndpointPort]) {
+        self.far.extend(addresses);
+        self.ports.extend(ports.iter().map(|port| port.port));
+    }
+
+    fn rules(&mut self, ingress: &[Rule], egress: &[Rule]) {
+        for rule in ingress.iter().chain(egress) {
+            self.entity(&rule.source);
+            self.entity(&rule.destination);
+            self.protocols.extend(rule.protocol.map(|named| named.0));
+            if let Some(kind) = rule.icmp.and_then(|icmp| icmp.icmp_type) {
+                let code = rule.icmp.and_then(|icmp| icmp.code).unwrap_or(1);
+                self.icmp.insert((kind, code));
+            }
         }
-        Object::Node(node) => far.extend(&node.addresses),
-        Object::NetworkSet(set) | Object::GlobalNetworkSet(set) => nets.extend(&set.nets),
-        Object::IpPool(pool) => {
-            nets.insert(pool.cidr);
-            // Some that are free, if the pool is large enough to have them.
-            far.extend(
-                [70, 77, 99, 200]
-                    .into_iter()
-                    .filter_map(|host| pool.cidr.hosts().nth(host)),
-            );
-        }
-        Object::CalicoNetworkPolicy(policy) | Object::GlobalNetworkPolicy(policy) => {
-            rules(&policy.ingress, nets, ports);
-            rules(&policy.egress, nets, ports);
-        }
-        Object::Profile(profile) => {
-            rules(&profile.ingress, nets, ports);
-            rules(&profile.egress, nets, ports);
-        }
-        Object::StagedNetworkPolicy(staged) | Object::StagedGlobalNetworkPolicy(staged) => {
-            rules(&staged.policy.ingress, nets, ports);
-            rules(&staged.policy.egress, nets, ports);
-        }
-        Object::NetworkPolicy(policy) => collect_kube(policy, nets, ports),
-        Object::StagedKubernetesNetworkPolicy(staged) => collect_kube(&staged.policy, nets, ports),
-        Object::ClusterNetworkPolicy(policy) => {
-            for rule in policy.ingress.iter().chain(&policy.egress) {
-                for peer in &rule.peers {
-                    if let ClusterPeer::Networks(list) = peer {
-                        nets.extend(list);
-                    }
+    }
+
+    fn entity(&mut self, entity: &EntityRule) {
+        self.nets.extend(entity.nets.iter().chain(&entity.not_nets));
+        let ports = entity.ports.iter().chain(&entity.not_ports);
+        ports.for_each(|port| self.port(port));
+    }
+
+    fn kube(&mut self, policy: &NetworkPolicy) {
+        for rule in policy.ingress.iter().chain(&policy.egress) {
+            for peer in rule.peers.iter().flatten() {
+                if let KubePeer::IpBlock { cidr, except } = peer {
+                    self.nets.insert(*cidr);
+                    self.nets.extend(except);
                 }
-                for wanted in rule.protocols.iter().flatten() {
-                    if let ClusterProtocol::Ports(_, Some(port)) = wanted {
-                        collect_port(port, ports);
-                    }
+            }
+            let asked = rule.ports.iter().flatten();
+            let asked = asked.filter_map(|port| port.port.as_ref());
+            asked.for_each(|port| self.port(port));
+        }
+    }
+
+    fn cluster(&mut self, policy: &ClusterNetworkPolicy) {
+        for rule in policy.ingress.iter().chain(&policy.egress) {
+            for peer in &rule.peers {
+                if let ClusterPeer::Networks(list) = peer {
+                    self.nets.extend(list);
+                }
+            }
+            for wanted in rule.protocols.iter().flatten() {
+                if let ClusterProtocol::Ports(_, Some(port)) = wanted {
+                    self.port(port);
                 }
             }
         }
-        Object::HostEndpoint(host) => {
-            far.extend(&host.expected_ips);
-            ports.extend(host.ports.iter().map(|port| port.port));
-        }
-        Object::EndpointSlice(slice) => {
-            far.extend(&slice.addresses);
-            ports.extend(slice.ports.iter().filter_map(|port| port.port));
-        }
-        Object::Service(service) => far.extend(&service.addresses),
-        _ => {}
     }
-}
 
-fn collect_kube(policy: &NetworkPolicy, nets: &mut BTreeSet<IpNet>, ports: &mut BTreeSet<u16>) {
-    for rule in policy.ingress.iter().chain(&policy.egress) {
-        for peer in rule.peers.iter().flatten() {
-            if let KubePeer::IpBlock { cidr, except } = peer {
-                nets.insert(*cidr);
-                nets.extend(except);
-            }
+    fn port(&mut self, port: &PortSpec) {
+        if let PortSpec::Range { first, last } = port {
+            self.ports.extend([
+                first.saturating_sub(1),
+                *first,
+                *last,
+                last.saturating_add(1),
+            ]);
         }
-        let asked = rule.ports.iter().flatten();
-        let asked = asked.filter_map(|port| port.port.as_ref());
-        asked.for_each(|port| collect_port(port, ports));
-    }
-}
-
-fn collect_entity(entity: &EntityRule, nets: &mut BTreeSet<IpNet>, ports: &mut BTreeSet<u16>) {
-    nets.extend(entity.nets.iter().chain(&entity.not_nets));
-    entity
-        .ports
-        .iter()
-        .chain(&entity.not_ports)
-        .for_each(|port| collect_port(port, ports));
-}
-
-fn collect_port(port: &PortSpec, ports: &mut BTreeSet<u16>) {
-    if let PortSpec::Range { first, last } = port {
-        ports.extend([
-            first.saturating_sub(1),
-            *first,
-            *last,
-            last.saturating_add(1),
-        ]);
     }
 }

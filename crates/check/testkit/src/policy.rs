@@ -15,10 +15,10 @@ use ocicat_oracle::Direction;
 use ocicat_selector::Selector;
 
 use crate::words::{
-    ACCOUNTS, NAMESPACES, OUTER_LABELS, SERVICES, TIERS, labels, metadata, narrow_net, net_of,
+    ACCOUNTS, OUTER_LABELS, SERVICE_SPACES, SERVICES, TIERS, labels, metadata, narrow_net, net_of,
     order, port_protocol, port_spec, rule_protocol,
 };
-use crate::{Random, expression, gate};
+use crate::{Random, expression};
 
 pub use cluster::cluster;
 
@@ -169,7 +169,7 @@ pub fn rule(random: &mut Random, direction: Direction) -> Rule {
         unreadable: random.maybe(5, |_| problem()).into_iter().collect(),
         ..plain_rule(action)
     };
-    if random.chance(14) && gate::SERVICES {
+    if random.chance(18) {
         add_service(random, &mut rule, direction);
     }
     add_unenforced(random, &mut rule, direction);
@@ -196,7 +196,7 @@ fn plain_rule(action: Action) -> Rule {
 /// `services` stands alone on its side of the rule.
 fn add_service(random: &mut Random, rule: &mut Rule, direction: Direction) {
     let service = ServiceMatch {
-        namespace: random.pick(&NAMESPACES).into(),
+        namespace: random.pick(&SERVICE_SPACES).into(),
         name: random
             .weighted(&[(45, SERVICES[0]), (45, SERVICES[1]), (10, SERVICES[2])])
             .into(),

@@ -13,10 +13,11 @@ use ocicat_api::rule::Action;
 use ocicat_oracle::World;
 
 use crate::words::{
-    ACCOUNTS, GIVEN_LABELS, LABELS, NAMESPACES, NODES, POOLS, PORT_NAMES, PROFILES, TIERS, labels,
-    metadata, net, node_address, order, outer_address, pool_address, port_protocol, random_net,
+    ACCOUNTS, GIVEN_LABELS, LABELS, NAMESPACES, NODES, POOLS, PORT_NAMES, PROFILES, SERVICE_SPACES,
+    TIERS, labels, metadata, net, node_address, order, outer_address, pool_address, port_protocol,
+    random_net,
 };
-use crate::{Random, gate, policy};
+use crate::{Random, policy};
 
 pub mod host;
 pub mod service;
@@ -46,7 +47,7 @@ pub fn random_world(random: &mut Random) -> World {
             world.objects.extend(object.map(keyed));
         }
     }
-    for kind in ANY.into_iter().filter(|kind| !gate::is_shut(*kind)) {
+    for kind in ANY {
         let (first, last) = kind.share(size);
         for object in random.several(first, last, |random| kind.make(random)) {
             world.put(object);
@@ -167,12 +168,7 @@ const ANY: [Species; 18] = [
 impl Species {
     /// An object of any kind.
     pub fn any(random: &mut Random) -> Object {
-        loop {
-            let kind = random.pick(&ANY);
-            if !gate::is_shut(kind) {
-                return kind.make(random);
-            }
-        }
+        random.pick(&ANY).make(random)
     }
 
     /// How many of them a world has, at least and at most.
@@ -192,7 +188,7 @@ impl Species {
             Self::Profile => (2, 5),
             Self::HostEndpoint => (0, 5),
             Self::EndpointSlice => (2, 8),
-            Self::Service | Self::ClusterNetworkPolicy => (0, 4),
+            Self::Service | Self::ClusterNetworkPolicy => (0, 3),
             // Most are made beside their twins.
             Self::StagedNetworkPolicy
             | Self::StagedGlobalNetworkPolicy
@@ -229,7 +225,10 @@ impl Species {
             }
             Self::HostEndpoint => Object::HostEndpoint(host::endpoint(random, &name)),
             Self::Service => Object::Service(service::service(random, space)),
-            Self::EndpointSlice => Object::EndpointSlice(service::slice(random, space, &name)),
+            Self::EndpointSlice => {
+                let space = random.pick(&SERVICE_SPACES);
+                Object::EndpointSlice(service::slice(random, space, &name))
+            }
             Self::ClusterNetworkPolicy => {
                 Object::ClusterNetworkPolicy(policy::cluster(random, &name))
             }

@@ -1,50 +1,74 @@
 //! Scenario files: a world, what happens to it, and what is expected, as text.
 //!
 //! ```text
+//! Restates SUITE: NAME OF THE CASE
 //! What this is about, in free text.
 //!
+//! -- namespaces --
+//! shop  team=sales
+//!
+//! -- pods --
+//! shop/web  10.0.0.1 fd00::1  app=web
+//! shop/db   10.0.0.2 fd00::2  app=db  sql:5432/tcp @node-1
+//!
 //! -- resources --
-//! apiVersion: v1
-//! kind: Namespace
-//! metadata: { name: shop }
+//! apiVersion: networking.k8s.io/v1
+//! kind: NetworkPolicy
+//! metadata: { name: db, namespace: shop }
+//! spec: { podSelector: { matchLabels: { app: db } } }
 //!
 //! -- queries --
-//! tcp shop/web > shop/db:5432 Allow
-//! udp 192.0.2.1:40000 > [fd00::2]:53 Deny     # by end of tier default
-//! icmp shop/web > 8.8.8.8 type 8 code 0 Allow
+//! tcp shop/web > shop/db:5432 Deny by end of tier default
+//! udp 192.0.2.1:40000 > [fd00::2]:53 Deny     # why, for people
+//! icmp 8.8.8.8 > shop/web type 8 code 0 Allow
 //! 47 10.0.0.1 > 10.0.0.2 Deny
+//!
+//! -- reach tcp 80 5432 --
+//!            shop/web shop/db 192.0.2.1
+//! shop/web       .       -        +
+//! shop/db        +       .        +
 //!
 //! -- delete --
 //! NetworkPolicy/shop/db
-//!
-//! -- queries --
-//! tcp shop/web > shop/db:5432 Deny
 //! ```
 //!
-//! Sections are read in order: `resources` puts objects, `delete` removes them (by kind, namespace
-//! and name), and `queries` asks of the world as it then is. A query names ends by address or as
-//! `namespace/name` of a Pod or WorkloadEndpoint; of two families it takes that of the other end,
-//! IPv4 before IPv6. The source port is 40000 unless it is written. `#` begins a comment.
+//! Sections are read in order. `namespaces`, `pods` (addresses, labels, `NAME:PORT/PROTOCOL`, and
+//! `@NODE`) and `resources` put objects; `delete` removes them by kind, namespace and name. `queries`
+//! and `reach` ask of the world as it then is, and must be answered alike whatever becomes of it
+//! later. `reach` is a matrix: from each row to each column `+` is Allow, `-` is Deny, and `.` is
+//! not asked; each port is asked. `hosts` says which addresses the interfaces of hosts have.
 //!
-//! What is expected is the verdict of both ends, or of one stage of a host endpoint, where it may
-//! be Absent; after `pending` what it would be if staged policies were enforced:
+//! Ends are addresses, or `namespace/name` of a Pod or WorkloadEndpoint. Between names every family
+//! is asked that both ends have; ICMP is IPv4 and ICMPv6 is IPv6. The source port is 40000 unless it
+//! is written. Further words of a query are:
 //!
-//! ```text
-//! tcp 192.0.2.1 > 10.0.0.1:22 at eth0 prednat ingress Next
-//! tcp shop/web > shop/db:80 Allow pending Deny
-//! ```
+//! - `to END:PORT`: where the packet goes after the translation of its destination;
+//! - `at NODE`, `at NODE in INTERFACE`, `at NODE out INTERFACE`, or both: what this host says of a
+//!   packet that it receives, sends or forwards;
+//! - `at HOSTENDPOINT STAGE DIRECTION`: what one stage (`untracked`, `prednat`, `forward`, `local`) of
+//!   a host endpoint says; here `Next` and `Absent` are answers too;
+//! - `pending ANSWER`: the answer if staged policy were enforced;
+//! - `by DECIDER`: what must have decided, in the oracle's words.
+//!
+//! `#` begins a comment.
 
+mod act;
+mod cast;
+mod host;
+mod matrix;
 mod query;
 mod reader;
+mod rewrite;
 
 use std::fmt;
+use std::net::IpAddr;
 
-use ocicat_api::{Kind, ObjectKey};
-use ocicat_oracle::{Packet, World, judge_stage, verdict};
+use ocicat_oracle::World;
 
 use crate::{Change, print_object};
 
-pub use query::{Answer, End, Post, Query};
+pub use act::{Act, Ask, Reply, ask_oracle};
+pub use query::{Answer, End, HostPath, Post, Query, Span, Whom};
 
 /// A scenario file.
 #[derive(Debug, Clone, PartialEq)]
@@ -59,7 +83,16 @@ pub struct Scenario {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Step {
     Change(Change),
+    Link(Link),
     Query(Query),
+}
+
+/// An interface of a host, as far as its addresses say which host endpoint it has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    pub node: String,
+    pub interface: String,
+    pub addresses: Vec<IpAddr>,
 }
 
 /// Why a text is not a scenario.
@@ -95,72 +128,14 @@ impl Scenario {
         }
     }
 
-    /// Follows the scenario and asks `judge` every query, of the world and of the pending one;
-    /// returns what is not as expected, a line for each.
-    pub fn disagreements(
-        &self,
-        mut judge: impl FnMut(&World, Option<&Post>, &Packet) -> Answer,
-    ) -> Vec<String> {
-        let mut world = World::default();
-        let mut found = Vec::new();
-        for step in &self.steps {
-            let query = match step {
-                Step::Change(change) => {
-                    change.apply(&mut world);
-                    continue;
-                }
-                Step::Query(query) => query,
-            };
-            let line = query.line;
-            let packet = match query.packet(&world) {
-                Ok(packet) => packet,
-                Err(message) => {
-                    found.push(format!("line {line}: {message}"));
-                    continue;
-                }
-            };
-            let mut compare = |world: &World, expected: Answer, word: &str| {
-                let answer = judge(world, query.post.as_ref(), &packet);
-                if answer != expected {
-                    found.push(format!(
-                        "line {line}: {packet}: expected {word}{expected}, got {answer}"
-                    ));
-                }
-            };
-            compare(&world, query.expected, "");
-            if let Some(pending) = query.pending {
-                compare(&world.pending(), pending, "pending ");
-            }
-        }
-        found
-    }
-}
-
-impl Post {
-    /// The key of its host endpoint.
+    /// What the scenario restates: the rest of its first line after `Restates `.
     #[must_use]
-    pub fn key(&self) -> ObjectKey {
-        ObjectKey {
-            kind: Kind::HostEndpoint,
-            namespace: None,
-            name: self.host.as_str().into(),
-        }
+    pub fn restates(&self) -> Option<&str> {
+        self.title.lines().next()?.strip_prefix("Restates ")
     }
 }
 
-impl Answer {
-    /// What the oracle says.
-    #[must_use]
-    pub fn of_oracle(world: &World, post: Option<&Post>, packet: &Packet) -> Self {
-        let Some(post) = post else {
-            return Self::Verdict(verdict(world, packet).verdict);
-        };
-        judge_stage(world, &post.key(), post.stage, post.direction, packet)
-            .map_or(Self::Absent, |judgement| Self::Verdict(judgement.verdict))
-    }
-}
-
-/// Writes the file. Objects and queries that follow each other share a section.
+/// Writes the file, matrices as queries. Objects and queries that follow each other share a section.
 impl fmt::Display for Scenario {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", self.title)?;
@@ -169,6 +144,7 @@ impl fmt::Display for Scenario {
             let section = match step {
                 Step::Change(Change::Put(_)) => "resources",
                 Step::Change(Change::Delete(_)) => "delete",
+                Step::Link(_) => "hosts",
                 Step::Query(_) => "queries",
             };
             let is_next = before.replace(section) == Some(section);
@@ -181,10 +157,21 @@ impl fmt::Display for Scenario {
                     write!(f, "{separator}{}", print_object(object))?;
                 }
                 Step::Change(Change::Delete(key)) => writeln!(f, "{key}")?,
+                Step::Link(link) => writeln!(f, "{link}")?,
                 Step::Query(query) => writeln!(f, "{query}")?,
             }
         }
         Ok(())
+    }
+}
+
+/// As a line of `hosts`.
+impl fmt::Display for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.node, self.interface)?;
+        self.addresses
+            .iter()
+            .try_for_each(|address| write!(f, " {address}"))
     }
 }
 

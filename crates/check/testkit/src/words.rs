@@ -38,6 +38,8 @@ pub const TIERS: [&str; 6] = [
 ];
 /// Of the services here `gone` never has a slice.
 pub const SERVICES: [&str; 3] = ["db", "front", "gone"];
+/// Where services are.
+pub const SERVICE_SPACES: [&str; 3] = ["shop", "shop", "ops"];
 /// Of the nodes here only the first is the host of tests that look at one host.
 pub const NODES: [&str; 2] = ["node-1", "node-2"];
 pub const INTERFACES: [&str; 2] = ["eth0", "eth1"];

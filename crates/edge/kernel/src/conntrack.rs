@@ -197,6 +197,18 @@ impl Conntrack {
         })
     }
 
+    /// Empties the table of this namespace. Flows that go on are judged as new ones.
+    ///
+    /// # Errors
+    /// `Kernel` if the kernel refuses, for instance without `CAP_NET_ADMIN`.
+    pub fn clear(&mut self) -> Result<()> {
+        let fates = self.exchange(codec::DELETE, &[codec::everything()])?;
+        match fates.into_iter().flatten().next() {
+            Some(refusal) => Err(refusal.about("conntrack entries")),
+            None => Ok(()),
+        }
+    }
+
     fn exchange(&mut self, kind: u16, bodies: &[Vec<u8>]) -> Result<Vec<Option<Refusal>>> {
         self.transport.exchange(bodies.iter().map(|body| Outgoing {
             object: "conntrack entry",

@@ -1,5 +1,5 @@
 //! What one host asks of its kernel beside nftables: namespaces, links, routes, neighbours, settings, the
-//! connection table, logged packets, and the plumbing of a workload.
+//! connection table, logged packets, raw frames, and the plumbing of a workload.
 //!
 //! ```text
 //!   agent, CNI, lab ──► attach    a workload's veth pair with all around it
@@ -46,6 +46,7 @@
 
 pub mod attach;
 pub mod conntrack;
+pub mod frames;
 pub mod grace;
 pub mod netns;
 pub mod nflog;

@@ -10,12 +10,14 @@ pub mod link;
 mod neighbour;
 mod request;
 mod route;
+mod watch;
 
 pub use address::Address;
 pub use link::{Link, Veth, VethPeer};
 pub use neighbour::{Neighbour, NeighbourKind};
 pub use request::Request;
-pub use route::{Route, RouteFilter, RouteKind, RouteScope};
+pub use route::{Path, Route, RouteFilter, RouteKind, RouteScope};
+pub use watch::LinkWatch;
 
 use std::net::IpAddr;
 

@@ -92,11 +92,45 @@ pub(crate) fn set_receive_timeout(socket: BorrowedFd<'_>, timeout: Duration) -> 
     set_option(socket, libc::SO_RCVTIMEO, &value)
 }
 
+/// Keeps frames that the namespace itself sends from a packet socket.
+pub(crate) fn ignore_outgoing_frames(socket: BorrowedFd<'_>) -> io::Result<()> {
+    let yes: c_int = 1;
+    set_option_of(socket, libc::SOL_PACKET, libc::PACKET_IGNORE_OUTGOING, &yes)
+}
+
+/// Frames that a packet socket lost since it was last asked.
+pub(crate) fn lost_frames(socket: BorrowedFd<'_>) -> io::Result<u32> {
+    // SAFETY: zero is a value of both fields.
+    let mut counts: libc::tpacket_stats = unsafe { std::mem::zeroed() };
+    let mut length =
+        libc::socklen_t::try_from(size_of_val(&counts)).expect("socket options are small");
+    // SAFETY: the pointers are to `length` writable bytes and to that length; both outlive the call.
+    check(unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_PACKET,
+            libc::PACKET_STATISTICS,
+            ptr::from_mut(&mut counts).cast::<c_void>(),
+            &raw mut length,
+        )
+    })?;
+    Ok(counts.tp_drops)
+}
+
 fn set_option<T>(socket: BorrowedFd<'_>, option: c_int, value: &T) -> io::Result<()> {
+    set_option_of(socket, libc::SOL_SOCKET, option, value)
+}
+
+fn set_option_of<T>(
+    socket: BorrowedFd<'_>,
+    level: c_int,
+    option: c_int,
+    value: &T,
+) -> io::Result<()> {
     let length = libc::socklen_t::try_from(size_of::<T>()).expect("socket options are small");
     let value = ptr::from_ref(value).cast::<c_void>();
     // SAFETY: value points to `length` initialised bytes that outlive the call; the descriptor is open.
-    check(unsafe { libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, option, value, length) })
+    check(unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, value, length) })
 }
 
 fn mount(source: &Path, target: &Path, flags: c_ulong) -> io::Result<()> {

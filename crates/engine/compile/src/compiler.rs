@@ -2,6 +2,7 @@
 
 mod drift;
 mod garbage;
+mod host;
 mod moves;
 mod update;
 
@@ -23,8 +24,9 @@ use crate::intervals::Intervals;
 use crate::layout::{self, Epoch, Named};
 use crate::prefixes::Prefixes;
 use crate::skeleton;
-use crate::stack::StackNumber;
+use crate::stack::{self, StackNumber};
 use garbage::Garbage;
+use host::Hosts;
 
 /// A change in two transactions, to be committed one after the other.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -64,6 +66,7 @@ pub struct Compiler {
     rows: BTreeMap<RowId, InstalledRow>,
     stacks: BTreeMap<StackId, InstalledStack>,
     endpoints: BTreeMap<EndpointId, InstalledEndpoint>,
+    hosts: Hosts,
     intervals: Intervals,
     next_stack: u32,
     next_subrow: u32,
@@ -81,6 +84,28 @@ struct InstalledRow {
 struct InstalledStack {
     number: StackNumber,
     stack: Stack,
+    /// Elements of its map in the kernel, garbage included, and for how many there is room.
+    held: usize,
+    capacity: usize,
+}
+
+impl InstalledStack {
+    fn new(number: StackNumber, stack: Stack) -> Self {
+        let mut installed = Self {
+            number,
+            stack,
+            held: 0,
+            capacity: 0,
+        };
+        installed.made();
+        installed
+    }
+
+    /// The map was made anew with the rows of the stack.
+    fn made(&mut self) {
+        self.held = self.stack.rows.len();
+        self.capacity = stack::capacity(self.held) as usize;
+    }
 }
 
 #[derive(Debug, Default)]
@@ -102,6 +127,7 @@ impl Compiler {
             rows: BTreeMap::new(),
             stacks: BTreeMap::new(),
             endpoints: BTreeMap::new(),
+            hosts: Hosts::default(),
             intervals: Intervals::default(),
             next_stack: 0,
             next_subrow: 0,
@@ -118,7 +144,10 @@ impl Compiler {
         let in_force = found.and_then(epoch_in_force);
         self.epoch = in_force.unwrap_or(Epoch::B).other();
         self.garbage = Garbage::default();
+        self.stacks.values_mut().for_each(InstalledStack::made);
         self.name_endpoints();
+        self.name_links();
+        let with_hosts = self.has_hosts();
         let mut transaction = Transaction::new(layout::table());
         transaction.push(Op::AddTable {
             comment: Some("layout 1".into()),
@@ -129,12 +158,34 @@ impl Compiler {
                 .into_iter()
                 .flat_map(|found| remove(found, self.epoch)),
         );
-        transaction.ops.extend(skeleton::base_chains());
+        transaction.ops.extend(skeleton::base_chains(with_hosts));
         transaction.ops.extend(self.program());
         transaction
             .ops
-            .extend(skeleton::turn_over(self.epoch, &self.config));
+            .extend(skeleton::turn_over(self.epoch, &self.config, with_hosts));
+        transaction.ops.extend(
+            found
+                .into_iter()
+                .flat_map(|found| skeleton::drop_base_chains(with_hosts, found)),
+        );
         transaction
+    }
+
+    /// Changes what can be chosen. Returns whether it is another configuration: then
+    /// [`Compiler::install`] must follow.
+    pub fn configure(&mut self, config: Config) -> bool {
+        let is_other = self.config != config;
+        self.config = config;
+        if is_other {
+            self.hosts.is_stale = true;
+        }
+        is_other
+    }
+
+    /// How many base chains the table has.
+    #[must_use]
+    pub fn base_chains(&self) -> usize {
+        skeleton::count_base_chains(self.has_hosts())
     }
 
     /// The transaction that removes everything of `found` that is not of the epoch in force.
@@ -168,6 +219,7 @@ impl Compiler {
         for installed in self.stacks.values() {
             ops.extend(installed.number.make(epoch, &installed.stack));
         }
+        ops.extend(self.host_program(epoch));
         let endpoints = self
             .endpoints
             .values()
@@ -213,15 +265,18 @@ impl Compiler {
                 ..Update::default()
             };
         }
+        // A stage of which no policy decided leaves no number.
+        let next = (outcome.verdict == FlowVerdict::Next).then(|| epoch.name("next"));
         if outcome.logged.is_empty() {
-            let allows = add(Named::Allow, epoch, vec![element.verdict(Verdict::Return)]);
+            let verdict = next.map_or(Verdict::Return, Verdict::Goto);
             return Update {
-                apply: vec![allows],
+                apply: vec![add(Named::Allow, epoch, vec![element.verdict(verdict)])],
                 ..Update::default()
             };
         }
         let chain = epoch.numbered("log", id.0);
-        let prepare = skeleton::log_chain(&chain, layout::kernel_outcome(id), &self.config);
+        let number = layout::kernel_outcome(id);
+        let prepare = skeleton::log_chain(&chain, number, &self.config, next);
         let allows = add(
             Named::Allow,
             epoch,

@@ -39,19 +39,24 @@ impl Intervals {
         update: &mut Update,
         retired: &mut Vec<u32>,
     ) {
+        let mut elements: BTreeMap<u32, Vec<Element>> = BTreeMap::new();
         for cell in cells {
             self.cut(epoch, cell.ports, update, retired);
             for (number, interval) in self.covering(cell.ports) {
                 let element = row_element(&cell.row, cell.protocol, &cell.outcome);
-                update.apply.push(Op::AddElements {
-                    set: rows_id(epoch, number),
-                    elements: vec![element],
-                });
+                elements.entry(number).or_default().push(element);
                 interval
                     .rows
                     .insert((cell.row.clone(), cell.protocol), cell.outcome.clone());
             }
         }
+        let elements = elements.into_iter();
+        update
+            .apply
+            .extend(elements.map(|(number, elements)| Op::AddElements {
+                set: rows_id(epoch, number),
+                elements,
+            }));
     }
 
     /// Takes the ranges of rows away; intervals that no row covers go too.

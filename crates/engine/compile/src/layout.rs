@@ -2,14 +2,12 @@
 
 use std::fmt;
 
-use ocicat_node::{ClassId, OutcomeId, RowId};
+use ocicat_flow::Direction;
+use ocicat_node::{ClassId, OutcomeId, RowId, Stage};
 use ocicat_program::nft::{TableId, Value};
 
 /// The name of the table, of family inet.
 pub const TABLE: &str = "ocicat";
-
-/// How many base chains the table has.
-pub const BASE_CHAINS: usize = 4;
 
 const CLASS: u32 = 0x1000_0000;
 const ROW: u32 = 0x2000_0000;
@@ -98,10 +96,79 @@ pub enum Named {
     Allow,
     /// Denying outcome to the packet mark of its NFLOG message.
     DenyMark,
+    /// Interface to the chain of its host endpoint for one stage and direction; an element for all
+    /// other interfaces, if a host endpoint is for all.
+    Host(HostStage),
+    /// Protocol and port that are open to the host whatever policy says, from everywhere.
+    FailsafeIn,
+    /// The same from the host.
+    FailsafeOut,
+}
+
+/// A stage of host endpoints with its direction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum HostStage {
+    UntrackedIn,
+    UntrackedOut,
+    PreDnatIn,
+    ForwardIn,
+    ForwardOut,
+    LocalIn,
+    LocalOut,
+}
+
+impl HostStage {
+    pub(crate) const ALL: [Self; 7] = [
+        Self::UntrackedIn,
+        Self::UntrackedOut,
+        Self::PreDnatIn,
+        Self::ForwardIn,
+        Self::ForwardOut,
+        Self::LocalIn,
+        Self::LocalOut,
+    ];
+
+    /// `None` for the one pair that does not exist: packets that leave are not judged before the
+    /// translation of their destination.
+    #[must_use]
+    pub fn of(stage: Stage, direction: Direction) -> Option<Self> {
+        Some(match (stage, direction) {
+            (Stage::Untracked, Direction::Ingress) => Self::UntrackedIn,
+            (Stage::Untracked, Direction::Egress) => Self::UntrackedOut,
+            (Stage::PreDnat, Direction::Ingress) => Self::PreDnatIn,
+            (Stage::PreDnat, Direction::Egress) => return None,
+            (Stage::Forward, Direction::Ingress) => Self::ForwardIn,
+            (Stage::Forward, Direction::Egress) => Self::ForwardOut,
+            (Stage::Local, Direction::Ingress) => Self::LocalIn,
+            (Stage::Local, Direction::Egress) => Self::LocalOut,
+        })
+    }
+
+    pub(crate) fn direction(self) -> Direction {
+        match self {
+            Self::UntrackedIn | Self::PreDnatIn | Self::ForwardIn | Self::LocalIn => {
+                Direction::Ingress
+            }
+            Self::UntrackedOut | Self::ForwardOut | Self::LocalOut => Direction::Egress,
+        }
+    }
+
+    /// The name of its chain and of its map of interfaces.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::UntrackedIn => "untracked_in",
+            Self::UntrackedOut => "untracked_out",
+            Self::PreDnatIn => "pre_dnat_in",
+            Self::ForwardIn => "forward_in",
+            Self::ForwardOut => "forward_out",
+            Self::LocalIn => "local_in",
+            Self::LocalOut => "local_out",
+        }
+    }
 }
 
 impl Named {
-    pub(crate) const ALL: [Self; 19] = [
+    pub(crate) const FIXED: [Self; 21] = [
         Self::Egress4,
         Self::Egress6,
         Self::Ingress4,
@@ -121,7 +188,14 @@ impl Named {
         Self::Deny,
         Self::Allow,
         Self::DenyMark,
+        Self::FailsafeIn,
+        Self::FailsafeOut,
     ];
+
+    pub(crate) fn all() -> impl Iterator<Item = Self> {
+        let hosts = HostStage::ALL.into_iter().map(Self::Host);
+        Self::FIXED.into_iter().chain(hosts)
+    }
 
     /// The name in the kernel.
     #[must_use]
@@ -146,6 +220,9 @@ impl Named {
             Self::Deny => "deny",
             Self::Allow => "allow",
             Self::DenyMark => "deny_mark",
+            Self::Host(stage) => return epoch.numbered(stage.name(), "_links"),
+            Self::FailsafeIn => "failsafe_in",
+            Self::FailsafeOut => "failsafe_out",
         })
     }
 }

@@ -33,11 +33,23 @@
 //! letter at the end of each name), and turns the base chains over to it in one commit. Packets in
 //! flight finish in the old one. A restart and a repair are the same operation.
 //!
+//! # Host endpoints
+//!
+//! A packet passes up to three hooks, and at each of them the stages of the host endpoint of its
+//! interface: before connection tracking, before the translation of destinations, and where packets
+//! are filtered. A map from interface to chain leads to the endpoint's stage; the chain finds the
+//! stack, by the class of the near address where that matters, and the stack judges as those of
+//! workloads do. That a stage before has allowed a packet is a bit of the packet mark, because the
+//! kernel overwrites `meta priority` where it forwards. A packet is judged by one state at each hook,
+//! not over all hooks.
+//!
 //! This crate knows no policies, no netlink and no interfaces but their names.
 
 mod cells;
 mod compiler;
+mod config;
 mod endpoint;
+mod host;
 mod intervals;
 mod layout;
 mod prefixes;
@@ -45,56 +57,6 @@ mod skeleton;
 mod stack;
 
 pub use compiler::{Compiler, Update};
-pub use layout::{BASE_CHAINS, Epoch, Named, TABLE, kernel_outcome, outcome_of};
-
-/// What of the program can be chosen.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Config {
-    /// The names of all workload interfaces begin so; at most 12 bytes.
-    pub interface_prefix: String,
-    /// Bits of the conntrack mark that are ours. At least two must be set; others are left alone.
-    pub mark_mask: u32,
-    /// NFLOG group of denied packets (`nfnetlink_log.h`).
-    pub deny_group: u16,
-    /// NFLOG group of packets that a Log rule matched and that were allowed.
-    pub log_group: u16,
-    /// What happens to packets of a workload to its own host after its egress policy allowed them.
-    pub endpoint_to_host: EndpointToHost,
-}
-
-/// `defaultEndpointToHostAction`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EndpointToHost {
-    Accept,
-    Drop,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            interface_prefix: "ocw".to_owned(),
-            mark_mask: 0xc000_0000,
-            deny_group: 7,
-            log_group: 8,
-            endpoint_to_host: EndpointToHost::Drop,
-        }
-    }
-}
-
-impl Config {
-    /// The bit of the conntrack mark that ends a connection: the highest of the mask.
-    #[must_use]
-    pub fn ended(&self) -> u32 {
-        highest(self.mark_mask)
-    }
-
-    /// The bit of the conntrack mark that says policy has allowed this connection.
-    #[must_use]
-    pub fn decided(&self) -> u32 {
-        highest(self.mark_mask & !self.ended())
-    }
-}
-
-fn highest(mask: u32) -> u32 {
-    mask.checked_ilog2().map_or(0, |bit| 1 << bit)
-}
+pub use config::{Config, DenyAction, EndpointToHost, Failsafe};
+pub use host::{HostLink, endpoint_of_link};
+pub use layout::{Epoch, HostStage, Named, TABLE, kernel_outcome, outcome_of};

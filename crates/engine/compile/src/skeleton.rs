@@ -2,15 +2,18 @@
 
 use ocicat_program::nft::build::{
     self, CT_STATE_INVALID, CT_STATE_NEW, ICMP_CODE, ICMP_TYPE, ICMPV6_CODE, ICMPV6_TYPE, IIFNAME,
-    IP_DADDR, IP_SADDR, IP6_DADDR, IP6_SADDR, L4PROTO, Load, OIFNAME, PRIORITY, TH_DPORT, TH_SPORT,
+    IP_DADDR, IP_SADDR, IP6_DADDR, IP6_SADDR, L4PROTO, Load, MARK, OIFNAME, PRIORITY, TH_DPORT,
+    TH_SPORT,
 };
 use ocicat_program::nft::{
-    AnonymousSet, Chain, ChainKind, Expression, Hook, KeyType, MetaKey, Op, Policy, Rule, Set,
-    Text, Value, Verdict, priority,
+    AnonymousSet, Chain, ChainKind, Expression, Hook, KeyType, MetaKey, Op, Policy, Reject, Rule,
+    Ruleset, Set, Text, Value, Verdict, priority,
 };
 
-use crate::layout::{Epoch, Named};
-use crate::{Config, EndpointToHost};
+use crate::layout::{Epoch, HostStage, Named};
+use crate::{Config, DenyAction, EndpointToHost};
+
+pub(crate) mod host;
 
 /// ICMPv6 between a workload and its host: multicast listener (130–132), router solicitation (133)
 /// and neighbour discovery (135, 136); RFC 2710, RFC 4861.
@@ -22,9 +25,7 @@ const SNAPLEN: u32 = 128;
 
 /// The maps and sets of an epoch, empty.
 pub(crate) fn sets(epoch: Epoch) -> impl Iterator<Item = Op> {
-    Named::ALL
-        .into_iter()
-        .map(move |named| Op::AddSet(set(named, epoch)))
+    Named::all().map(move |named| Op::AddSet(set(named, epoch)))
 }
 
 pub(crate) fn set(named: Named, epoch: Epoch) -> Set {
@@ -50,13 +51,17 @@ pub(crate) fn set(named: Named, epoch: Epoch) -> Set {
         Named::RowDefault => Set::map(name, [ClassId], ClassId),
         Named::Deny | Named::Allow => Set::vmap(name, [ClassId]).counter(),
         Named::DenyMark => Set::map(name, [ClassId], Mark),
+        Named::Host(_) => Set::vmap(name, [IfName]),
+        Named::FailsafeIn | Named::FailsafeOut => Set::new(name, [InetProto, InetService]),
     }
 }
 
-/// The regular chains of an epoch and their rules, except those of stacks, intervals and classes.
+/// The regular chains of an epoch and their rules, except those of stacks, intervals, classes and
+/// host endpoints.
 pub(crate) fn chains(epoch: Epoch, config: &Config) -> Vec<Op> {
-    let mut ops: Vec<Op> = CHAINS
-        .iter()
+    let host = HostStage::ALL.map(HostStage::name);
+    let names = CHAINS.into_iter().chain(host).chain(["transit", "forward"]);
+    let mut ops: Vec<Op> = names
         .map(|name| Op::AddChain(Chain::regular(&epoch.name(name))))
         .collect();
     let rules = [
@@ -67,70 +72,132 @@ pub(crate) fn chains(epoch: Epoch, config: &Config) -> Vec<Op> {
         forward(epoch, config),
         judge(epoch),
         verdict(epoch, config),
+        host::rules(epoch, config),
     ];
+    ops.extend(host::failsafe_ports(epoch, config));
     ops.extend(rules.into_iter().flatten().map(Op::AddRule));
     ops
 }
 
 /// Chains in the order in which they may be made.
-const CHAINS: [&str; 10] = [
+const CHAINS: [&str; 18] = [
     "class_src",
     "class_dst",
     "judge",
     "verdict",
+    "next",
+    "deny",
     "deny_log",
+    "deny_log_out",
     "spoof",
     "from_workload",
     "to_workload",
     "input",
-    "forward",
+    "allowed",
+    "allowed_early",
+    "untracked_end",
+    "pre_dnat_end",
+    "local_in_first",
+    "local_out_first",
 ];
 
-/// The base chains. They are made once and outlive epochs.
-pub(crate) fn base_chains() -> Vec<Op> {
+/// Base chains that only host endpoints need: untracked egress policy, pre-DNAT policy.
+const HOST_BASE_CHAINS: [&str; 2] = ["raw_output", "pre_dnat"];
+const BASE_CHAINS: [&str; 4] = ["prerouting", "input", "forward", "output"];
+
+/// The base chains. They are made once and outlive epochs. `with_hosts`: those of host endpoints
+/// too.
+pub(crate) fn base_chains(with_hosts: bool) -> Vec<Op> {
     let base = |name: &str, hook, priority, policy| {
         Op::AddChain(Chain::base(name, ChainKind::Filter, hook, priority, policy))
     };
-    vec![
-        base(
-            "prerouting",
-            Hook::Prerouting,
-            priority::RAW,
-            Policy::Accept,
-        ),
-        base("input", Hook::Input, priority::FILTER, Policy::Accept),
-        base("forward", Hook::Forward, priority::FILTER, Policy::Drop),
-        base("output", Hook::Output, priority::FILTER, Policy::Accept),
-    ]
+    let (raw, mangle, filter) = (priority::RAW, priority::MANGLE, priority::FILTER);
+    let mut ops = vec![
+        base("prerouting", Hook::Prerouting, raw, Policy::Accept),
+        base("input", Hook::Input, filter, Policy::Accept),
+        base("forward", Hook::Forward, filter, Policy::Drop),
+        base("output", Hook::Output, filter, Policy::Accept),
+    ];
+    if with_hosts {
+        let [raw_output, pre_dnat] = HOST_BASE_CHAINS;
+        ops.push(base(raw_output, Hook::Output, raw, Policy::Accept));
+        ops.push(base(pre_dnat, Hook::Prerouting, mangle, Policy::Accept));
+    }
+    ops
+}
+
+/// Removes base chains that are there and no longer needed.
+pub(crate) fn drop_base_chains(with_hosts: bool, found: &Ruleset) -> Vec<Op> {
+    let needless = HOST_BASE_CHAINS
+        .into_iter()
+        .filter(|name| !with_hosts && found.chains.contains_key(*name));
+    needless
+        .flat_map(|name| [Op::FlushChain(name.into()), Op::DelChain(name.into())])
+        .collect()
+}
+
+/// How many base chains the table has.
+pub(crate) fn count_base_chains(with_hosts: bool) -> usize {
+    BASE_CHAINS.len()
+        + if with_hosts {
+            HOST_BASE_CHAINS.len()
+        } else {
+            0
+        }
 }
 
 /// Points the base chains at an epoch.
-pub(crate) fn turn_over(epoch: Epoch, config: &Config) -> Vec<Op> {
-    let workload = format!("{}*", config.interface_prefix);
-    let enter = |chain: &str, to: &str| {
-        Rule::new(chain)
-            .with(build::iifname(&workload))
-            .with(build::verdict(Verdict::Jump(epoch.name(to))))
+pub(crate) fn turn_over(epoch: Epoch, config: &Config, with_hosts: bool) -> Vec<Op> {
+    let mut rules: Vec<Rule> = Vec::new();
+    for workload in workloads(config) {
+        let enter = |chain: &str, to: &str| {
+            Rule::new(chain)
+                .with(build::iifname(&workload))
+                .with(build::verdict(Verdict::Jump(epoch.name(to))))
+        };
+        rules.push(enter("prerouting", "spoof"));
+        rules.push(enter("input", "input"));
+        rules.push(
+            Rule::new("output")
+                .with(build::oifname(&workload))
+                .with(build::ct_state(CT_STATE_NEW))
+                .with(build::ct_mark_update(!config.decided(), config.decided()))
+                .comment("connections of the host to its workloads"),
+        );
+    }
+    if with_hosts {
+        rules.extend(host::enter(epoch, config));
+    }
+    let passing = if with_hosts {
+        Verdict::Goto(epoch.name("transit"))
+    } else {
+        Verdict::Accept
     };
-    let rules = vec![
-        enter("prerouting", "spoof"),
-        enter("input", "input"),
+    rules.push(
         Rule::new("forward")
-            .with(build::iifname_not(&workload))
-            .with(build::oifname_not(&workload))
-            .with(build::verdict(Verdict::Accept))
+            .with(not_workload(config, build::iifname_not))
+            .with(not_workload(config, build::oifname_not))
+            .with(build::verdict(passing))
             .comment("neither from nor to a workload"),
-        Rule::new("forward").with(build::verdict(Verdict::Goto(epoch.name("forward")))),
-        Rule::new("output")
-            .with(build::oifname(&workload))
-            .with(build::ct_state(CT_STATE_NEW))
-            .with(build::ct_mark_update(!config.decided(), config.decided()))
-            .comment("connections of the host to its workloads"),
-    ];
-    let flush = ["prerouting", "input", "forward", "output"].map(|c| Op::FlushChain(c.to_owned()));
+    );
+    rules.push(Rule::new("forward").with(build::verdict(Verdict::Goto(epoch.name("forward")))));
+    let host = with_hosts.then_some(HOST_BASE_CHAINS).into_iter().flatten();
+    let flush = BASE_CHAINS.into_iter().chain(host);
     flush
-        .into_iter()
+        .map(|chain| Op::FlushChain(chain.to_owned()))
         .chain(rules.into_iter().map(Op::AddRule))
+        .collect()
+}
+
+/// Patterns of the names of workload interfaces.
+fn workloads(config: &Config) -> impl Iterator<Item = String> {
+    config.prefixes().map(|prefix| format!("{prefix}*"))
+}
+
+/// The interface is none of a workload.
+fn not_workload(config: &Config, name_not: fn(&str) -> Vec<Expression>) -> Vec<Expression> {
+    workloads(config)
+        .flat_map(|pattern| name_not(&pattern))
         .collect()
 }
 
@@ -216,6 +283,7 @@ fn input(epoch: Epoch, config: &Config) -> Vec<Rule> {
             .with(build::verdict(Verdict::Accept)),
     ];
     rules.extend(known_connections(&chain, config));
+    rules.push(invalid(&chain));
     rules.push(rule().with(build::verdict(Verdict::Jump(epoch.name("from_workload")))));
     match config.endpoint_to_host {
         EndpointToHost::Accept => rules.extend(allow(&chain, config)),
@@ -229,17 +297,25 @@ fn input(epoch: Epoch, config: &Config) -> Vec<Rule> {
     rules
 }
 
+/// What a workload sends or receives through the host.
 fn forward(epoch: Epoch, config: &Config) -> Vec<Rule> {
     let chain = epoch.name("forward");
-    let workload = format!("{}*", config.interface_prefix);
     let judged_by = |interface: Vec<Expression>, to: &str| {
         Rule::new(&chain)
             .with(interface)
             .with(build::verdict(Verdict::Jump(epoch.name(to))))
     };
     let mut rules = known_connections(&chain, config);
-    rules.push(judged_by(build::iifname(&workload), "from_workload"));
-    rules.push(judged_by(build::oifname(&workload), "to_workload"));
+    rules.push(invalid(&chain));
+    rules.push(host::side_in(&chain, epoch, config));
+    rules.extend(workloads(config).map(|w| judged_by(build::iifname(&w), "from_workload")));
+    rules.push(host::pass(&chain, config));
+    rules.extend(workloads(config).map(|w| judged_by(build::oifname(&w), "to_workload")));
+    rules.push(judged_by(
+        not_workload(config, build::oifname_not),
+        HostStage::ForwardOut.name(),
+    ));
+    rules.push(host::unpass(&chain, config));
     rules.extend(allow(&chain, config));
     rules
 }
@@ -258,12 +334,15 @@ fn known_connections(chain: &str, config: &Config) -> Vec<Rule> {
             .with(build::masked_eq(build::CT_MARK, decided, decided))
             .with(build::verdict(Verdict::Accept))
             .comment("allowed by policy"),
-        rule()
-            .with(build::ct_state(CT_STATE_INVALID))
-            .with(build::counter())
-            .with(build::verdict(Verdict::Drop))
-            .comment("invalid"),
     ]
+}
+
+fn invalid(chain: &str) -> Rule {
+    Rule::new(chain)
+        .with(build::ct_state(CT_STATE_INVALID))
+        .with(build::counter())
+        .with(build::verdict(Verdict::Drop))
+        .comment("invalid")
 }
 
 /// Leaves no number of ours in the packet, and marks the connection. Untracked packets have no
@@ -323,26 +402,79 @@ fn judge(epoch: Epoch) -> Vec<Rule> {
 
 fn verdict(epoch: Epoch, config: &Config) -> Vec<Rule> {
     let chain = epoch.name("verdict");
-    let deny_log = epoch.name("deny_log");
-    let mark = build::meta_set_map(MetaKey::Mark, &[PRIORITY], &Named::DenyMark.name(epoch));
-    vec![
+    let (deny_log, out) = (epoch.name("deny_log"), epoch.name("deny_log_out"));
+    let (next, deny) = (epoch.name("next"), epoch.name("deny"));
+    let mark = || build::meta_set_map(MetaKey::Mark, &[PRIORITY], &Named::DenyMark.name(epoch));
+    let log = |prefix: String| {
+        let prefix = Some(Text::from(prefix));
+        build::log_group(config.deny_group, SNAPLEN, prefix)
+    };
+    let prefix = config.kernel_prefix();
+    let denied = || build::verdict(Verdict::Goto(deny.clone()));
+    let mut rules = vec![
         Rule::new(&chain).with(build::vmap(&[PRIORITY], &Named::Deny.name(epoch))),
         Rule::new(&chain).with(build::vmap(&[PRIORITY], &Named::Allow.name(epoch))),
         Rule::new(&chain)
             .with(build::counter())
             .with(build::verdict(Verdict::Drop)),
-        Rule::new(&deny_log).with(mark),
+        Rule::new(&next).with(build::meta_set(MetaKey::Priority, &Value::ClassId(0))),
         Rule::new(&deny_log)
-            .with(build::log_group(config.deny_group, SNAPLEN, None))
-            .with(build::verdict(Verdict::Drop)),
-    ]
+            .with(build::masked_eq(MARK, config.passed(), config.passed()))
+            .with(build::verdict(Verdict::Goto(out.clone()))),
+        Rule::new(&deny_log).with(mark()),
+        Rule::new(&deny_log)
+            .with(log(prefix.clone()))
+            .with(denied()),
+        Rule::new(&out).with(mark()),
+        Rule::new(&out)
+            .with(log(format!("{prefix}{OUT}")))
+            .with(denied()),
+    ];
+    if config.deny_action == DenyAction::Reject {
+        rules.push(
+            Rule::new(&deny)
+                .with(build::l4proto(6))
+                .with(build::reject(Reject::TcpReset)),
+        );
+        rules.push(Rule::new(&deny).with(build::reject(Reject::Icmpx(ADMIN_PROHIBITED))));
+    } else {
+        rules.push(Rule::new(&deny).with(build::verdict(Verdict::Drop)));
+    }
+    rules
 }
 
-/// The chain of an allowing outcome that Log rules matched.
-pub(crate) fn log_chain(name: &str, outcome: u32, config: &Config) -> Vec<Op> {
-    let prefix = Text::from(format!("ocicat {outcome}"));
-    let rule = Rule::new(name).with(build::log_group(config.log_group, SNAPLEN, Some(prefix)));
-    vec![Op::AddChain(Chain::regular(name)), Op::AddRule(rule)]
+/// `NFT_REJECT_ICMPX_ADMIN_PROHIBITED`.
+const ADMIN_PROHIBITED: u8 = 3;
+/// At the end of the prefix of a forwarded packet that was judged by the side on which it leaves.
+const OUT: &str = " out";
+
+/// The chain of an outcome that does not deny and that Log rules matched. It goes on to `then`.
+pub(crate) fn log_chain(
+    name: &str,
+    outcome: u32,
+    config: &Config,
+    then: Option<String>,
+) -> Vec<Op> {
+    let log = |end: &str| {
+        let prefix = Text::from(format!("{} {outcome}{end}", config.kernel_prefix()));
+        build::log_group(config.log_group, SNAPLEN, Some(prefix))
+    };
+    let is_out = |equal: fn(Load, u32, u32) -> Vec<Expression>| {
+        equal(MARK, config.passed(), config.passed())
+    };
+    let rules = [
+        Rule::new(name)
+            .with(is_out(build::masked_eq))
+            .with(log(OUT)),
+        Rule::new(name)
+            .with(is_out(build::masked_neq))
+            .with(log("")),
+    ];
+    let then = then.map(|to| Rule::new(name).with(build::verdict(Verdict::Goto(to))));
+    let rules = rules.into_iter().chain(then).map(Op::AddRule);
+    std::iter::once(Op::AddChain(Chain::regular(name)))
+        .chain(rules)
+        .collect()
 }
 
 fn neighbour_types() -> AnonymousSet {

@@ -34,6 +34,7 @@ impl StackNumber {
     /// Makes the chain and its map. A class that the map does not hold takes the default row.
     pub(crate) fn make(self, epoch: Epoch, stack: &Stack) -> Vec<Op> {
         let set = Set::map(&self.rows(epoch), [KeyType::ClassId], KeyType::ClassId);
+        let set = set.size(capacity(stack.rows.len()));
         let chain = self.chain(epoch);
         let class_of = match self.direction {
             Direction::Egress => "class_dst",
@@ -77,6 +78,15 @@ impl StackNumber {
             Op::DelSet(self.rows(epoch)),
         ]
     }
+}
+
+/// How many elements the map of a stack has room for. The kernel finds elements of a map of known
+/// size in a table that never grows; what a commit removes keeps its room until the commit is done.
+pub(crate) fn capacity(rows: usize) -> u32 {
+    let rows = u32::try_from(rows).unwrap_or(u32::MAX / 8);
+    // Three quarters of a power of two are what the kernel makes that power of two buckets for.
+    let buckets = (rows / 2).saturating_add(rows) / 3 * 4;
+    buckets.max(64).next_power_of_two() / 4 * 3
 }
 
 /// An element of the map.

@@ -356,6 +356,14 @@ impl Blocks {
         self.gone.push(id);
     }
 
+    /// Whether the block has as many rules as before this commit, whatever is in them.
+    pub(crate) fn keeps_rules(&self, block: BlockId) -> bool {
+        self.changed.get(&block).is_none_or(|before| {
+            let now = &self.items[block].body;
+            before.kind == now.kind && before.rules.len() == now.rules.len()
+        })
+    }
+
     /// Whether the rule is another than before this commit, or new.
     pub(crate) fn is_edited(&self, (block, index): (BlockId, u32)) -> bool {
         let Some(before) = self.changed.get(&block) else {

@@ -109,8 +109,9 @@ impl Engine {
                 continue;
             };
             if !new_stacks.contains(&index) {
-                tell_new_classes(&mut steps.fresh, stack, &new_classes);
-                if tell_rows(&mut steps.rows, stack) {
+                let mut told = stack.table.told.take_rows();
+                tell_new_classes(&mut steps.fresh, stack, &new_classes, &mut told);
+                if tell_rows(&mut steps.rows, stack, &told) {
                     different.insert(stack.id);
                 }
             }
@@ -137,7 +138,8 @@ impl Engine {
         for index in indices {
             let stack = &mut self.stacks.items[index];
             workshop.follow_classes(&mut stack.table, changes);
-            tell_rows(&mut steps.going, stack);
+            let told = stack.table.told.take_rows();
+            tell_rows(&mut steps.going, stack, &told);
             stack.table.told = Told::default();
         }
         self.tell_host_endpoints(&mut steps.going);
@@ -294,30 +296,39 @@ impl Engine {
 
 /// Rows of new classes, against the default row that the table was last said to have. A class
 /// that comes out of another is told the row that its members had.
-fn tell_new_classes(delta: &mut NodeDelta, stack: &mut Stack, new_classes: &[(ClassId, Origin)]) {
-    let table = &mut stack.table;
+fn tell_new_classes(
+    delta: &mut NodeDelta,
+    stack: &Stack,
+    new_classes: &[(ClassId, Origin)],
+    told: &mut Vec<(ClassId, Option<RowId>)>,
+) {
+    let table = &stack.table;
     let told_default = table.told.default_row.or(table.default_row);
     for (class, origin) in new_classes {
+        let at = told.binary_search_by_key(class, |(class, _)| *class);
         let row = match origin {
-            Origin::Class(_) => table.told.rows.get(class).copied().flatten(),
+            Origin::Class(_) => at.ok().and_then(|at| told[at].1),
             Origin::None | Origin::Itself => table
                 .row_of(*class)
                 .filter(|row| Some(*row) != told_default),
         };
-        table.told.rows.insert(*class, row);
+        match at {
+            Ok(at) => told[at].1 = row,
+            Err(at) => told.insert(at, (*class, row)),
+        }
         delta.extend(row.map(|row| Change::StackRow(stack.id, *class, Some(row))));
     }
 }
 
 /// What differs from what was told of a table. `false` if nothing does.
-fn tell_rows(delta: &mut NodeDelta, stack: &Stack) -> bool {
+fn tell_rows(delta: &mut NodeDelta, stack: &Stack, told: &[(ClassId, Option<RowId>)]) -> bool {
     let before = delta.len();
     let table = &stack.table;
     let told_default = table.told.default_row.or(table.default_row);
     if let Some(row) = table.default_row.filter(|row| Some(*row) != told_default) {
         delta.push(Change::Stack(stack.id, stack.key.direction, row));
     }
-    for (class, told) in &table.told.rows {
+    for (class, told) in told {
         let own = table.own_row_of(*class);
         if own != *told {
             delta.push(Change::StackRow(stack.id, *class, own));

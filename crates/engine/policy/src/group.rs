@@ -1,6 +1,9 @@
 //! Groups: the classes that the rules of one stack treat alike, by the marks of those rules.
 
+use std::hash::{BuildHasher, BuildHasherDefault};
+
 use ocicat_node::RowId;
+use rustc_hash::{FxHashMap, FxHasher};
 
 use crate::block::Truth;
 
@@ -36,20 +39,18 @@ pub(crate) struct Group {
 pub(crate) struct Groups {
     items: Vec<Option<Group>>,
     free: Vec<u32>,
-    /// Those that are not stale, by their marks.
-    order: Vec<u32>,
+    /// Those that are not stale, by a hash of their marks.
+    numbers: FxHashMap<u64, u32>,
 }
 
 impl Groups {
     /// A table's groups, numbered as they are listed. Marks must differ.
     pub(crate) fn new(groups: impl Iterator<Item = Group>) -> Self {
-        let items: Vec<Option<Group>> = groups.map(Some).collect();
         let mut groups = Self {
-            order: (0u32..).zip(&items).map(|(number, _)| number).collect(),
-            items,
-            free: Vec::new(),
+            items: groups.map(Some).collect(),
+            ..Self::default()
         };
-        groups.sort();
+        groups.index();
         groups
     }
 
@@ -73,16 +74,20 @@ impl Groups {
         self.items.len() - self.free.len()
     }
 
-    /// The group of these marks, or where among the others it belongs.
-    pub(crate) fn find(&self, marks: &Marks) -> Result<u32, usize> {
-        let found = self
-            .order
-            .binary_search_by(|number| self.get(*number).marks.as_ref().cmp(marks));
-        found.map(|at| self.order[at])
+    /// The group of these marks, or the place for it.
+    pub(crate) fn find(&self, marks: &Marks) -> Result<u32, Vacant> {
+        for place in places(marks) {
+            match self.numbers.get(&place) {
+                Some(&number) if *self.get(number).marks == *marks => return Ok(number),
+                Some(_) => {}
+                None => return Err(Vacant(place)),
+            }
+        }
+        unreachable!("there are more places than groups")
     }
 
     /// `at` is what [`Groups::find`] said.
-    pub(crate) fn insert(&mut self, at: usize, marks: &Marks, row: RowId) -> u32 {
+    pub(crate) fn insert(&mut self, at: Vacant, marks: &Marks, row: RowId) -> u32 {
         let group = Some(Group {
             marks: marks.into(),
             row,
@@ -99,23 +104,15 @@ impl Groups {
                 u32::try_from(self.items.len() - 1).unwrap_or(u32::MAX)
             }
         };
-        self.order.insert(at, number);
+        self.numbers.insert(at.0, number);
         number
     }
 
     pub(crate) fn remove(&mut self, number: u32) -> Option<Group> {
         let group = self.items[number as usize].take()?;
         self.free.push(number);
-        let at = self.order.binary_search_by(|other| {
-            let other = self.items[*other as usize].as_ref();
-            let marks = other.map_or(&group.marks, |other| &other.marks);
-            marks.cmp(&group.marks)
-        });
-        // A stale one may have the marks of one that is not.
-        if let Ok(at) = at
-            && self.order[at] == number
-        {
-            self.order.remove(at);
+        if !group.stale {
+            forget(&mut self.numbers, &group.marks, number);
         }
         Some(group)
     }
@@ -124,19 +121,17 @@ impl Groups {
     /// stale.
     pub(crate) fn strike(&mut self, steps: &[u32]) {
         let struck = |(step, _): &(u32, Mark)| steps.binary_search(step).is_ok();
-        let mut any = false;
-        for group in self.items.iter_mut().flatten() {
-            if group.marks.iter().any(struck) {
+        for (number, group) in (0u32..).zip(&mut self.items) {
+            if let Some(group) = group
+                && group.marks.iter().any(struck)
+            {
+                if !group.stale {
+                    forget(&mut self.numbers, &group.marks, number);
+                }
                 let kept = group.marks.iter().filter(|mark| !struck(mark));
                 group.marks = kept.copied().collect();
                 group.stale = true;
-                any = true;
             }
-        }
-        if any {
-            let items = &self.items;
-            let stale = |number: &u32| items[*number as usize].as_ref().is_none_or(|g| g.stale);
-            self.order.retain(|number| !stale(number));
         }
     }
 
@@ -151,12 +146,35 @@ impl Groups {
             }
             group.marks.sort_unstable();
         }
-        self.sort();
+        self.index();
     }
 
-    fn sort(&mut self) {
-        let items = &self.items;
-        let marks = |number: &u32| items[*number as usize].as_ref().map(|group| &group.marks);
-        self.order.sort_unstable_by(|a, b| marks(a).cmp(&marks(b)));
+    fn index(&mut self) {
+        let mut numbers = FxHashMap::default();
+        for (number, group) in (0u32..).zip(&self.items) {
+            if let Some(group) = group.as_ref().filter(|group| !group.stale) {
+                let free = places(&group.marks).find(|place| !numbers.contains_key(place));
+                numbers.extend(free.map(|place| (place, number)));
+            }
+        }
+        self.numbers = numbers;
+    }
+}
+
+/// Where a group may be entered.
+pub(crate) struct Vacant(u64);
+
+/// The places of marks, to be tried one after the other: other marks may have the first.
+fn places(marks: &Marks) -> impl Iterator<Item = u64> {
+    let hash = BuildHasherDefault::<FxHasher>::default().hash_one(marks);
+    (0u64..).map(move |next| hash.wrapping_add(next))
+}
+
+/// After this, marks that had to take a later place may be entered a second time, which is one
+/// more group of the same row.
+fn forget(numbers: &mut FxHashMap<u64, u32>, marks: &Marks, number: u32) {
+    let mut places = places(marks).take(numbers.len());
+    if let Some(place) = places.find(|place| numbers.get(place) == Some(&number)) {
+        numbers.remove(&place);
     }
 }

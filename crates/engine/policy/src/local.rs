@@ -186,6 +186,10 @@ impl Locals {
         dirty: &[PolicyId],
     ) -> Affected {
         let mut affected: Affected = dirty.iter().copied().collect();
+        let is_local = |id: &IdentityId| self.identities.contains_key(id);
+        if dirty.is_empty() && self.recounted.is_empty() && !changed.iter().any(is_local) {
+            return affected;
+        }
         for id in dirty {
             self.index_subject(policies, *id);
         }

@@ -1,6 +1,6 @@
 //! Stacks: what judges a local address in one direction, and its steps in order.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ocicat_api::rule::Action;
@@ -128,7 +128,23 @@ pub(crate) struct Table {
 #[derive(Debug, Default)]
 pub(crate) struct Told {
     pub(crate) default_row: Option<RowId>,
-    pub(crate) rows: BTreeMap<ClassId, Option<RowId>>,
+    /// By class; what was noted first counts.
+    rows: Vec<(ClassId, Option<RowId>)>,
+}
+
+impl Told {
+    /// The row that was told of a class, before it gets another.
+    pub(crate) fn note(&mut self, class: ClassId, row: Option<RowId>) {
+        self.rows.push((class, row));
+    }
+
+    /// What was told of each class that was noted, sorted.
+    pub(crate) fn take_rows(&mut self) -> Vec<(ClassId, Option<RowId>)> {
+        let mut rows = std::mem::take(&mut self.rows);
+        rows.sort_by_key(|(class, _)| *class);
+        rows.dedup_by_key(|(class, _)| *class);
+        rows
+    }
 }
 
 impl Table {
@@ -142,10 +158,19 @@ impl Table {
     }
 
     pub(crate) fn group_of(&self, class: ClassId) -> u32 {
-        let found = self
-            .entries
-            .binary_search_by_key(&class, |(class, _)| *class);
+        let found = self.find(class);
         found.map_or(self.default_group, |at| self.entries[at].1)
+    }
+
+    /// Where the entry of the class is, or would be.
+    pub(crate) fn find(&self, class: ClassId) -> Result<usize, usize> {
+        // New classes have the highest numbers: that is one look instead of many.
+        match self.entries.last() {
+            Some((last, _)) if *last < class => Err(self.entries.len()),
+            _ => self
+                .entries
+                .binary_search_by_key(&class, |(class, _)| *class),
+        }
     }
 
     pub(crate) fn own_row(&self, group: u32) -> Option<RowId> {
@@ -169,6 +194,8 @@ pub(crate) struct Stacks {
     pub(crate) items: Slab<StackIndex, Stack>,
     next: u32,
     pub(crate) fresh: Vec<StackIndex>,
+    /// Those over their budget.
+    pub(crate) closed: BTreeSet<StackIndex>,
     idle: Vec<StackIndex>,
 }
 
@@ -230,7 +257,19 @@ impl Stacks {
         self.numbers.insert(key, index);
     }
 
-    /// The steps follow from the key, the blocks and the tiers: makes them anew.
+    /// The steps follow from the key, the blocks and the tiers: brings them up to date with blocks
+    /// that changed.
+    pub(crate) fn edit(&mut self, index: StackIndex, blocks: &Blocks, policies: &Policies) {
+        let stack = &mut self.items[index];
+        let key = &stack.key;
+        if (key.blocks.iter().chain(&key.profiles)).all(|block| blocks.keeps_rules(*block)) {
+            stack.edit(blocks);
+        } else {
+            self.plan_again(index, blocks, policies);
+        }
+    }
+
+    /// Makes the steps anew.
     pub(crate) fn plan_again(&mut self, index: StackIndex, blocks: &Blocks, policies: &Policies) {
         let stack = &mut self.items[index];
         stack.take(plan(&stack.key, &blocks.items, policies), blocks);
@@ -244,6 +283,7 @@ impl Stacks {
                 && let Some(stack) = self.items.remove(index)
             {
                 self.numbers.remove(&stack.key);
+                self.closed.remove(&index);
                 leave(blocks, &stack.key, index);
                 gone.push(stack);
             }
@@ -274,6 +314,19 @@ struct Planned {
 }
 
 impl Stack {
+    /// Only the content of rules changed.
+    fn edit(&mut self, blocks: &Blocks) {
+        for (number, step) in (0u32..).zip(&self.steps) {
+            if step.rule().is_some_and(|rule| blocks.is_edited(rule)) {
+                self.gates[number as usize] = gate(step, &blocks.items);
+                self.edited.push(number);
+            }
+        }
+        self.edited.sort_unstable();
+        self.edited.dedup();
+        self.table.groups.strike(&self.edited);
+    }
+
     /// Takes over other steps; the groups of the table follow.
     fn take(&mut self, planned: Planned, blocks: &Blocks) {
         let Planned { steps, ends, gates } = planned;
@@ -406,22 +459,23 @@ fn plan(key: &StackKey, blocks: &Slab<BlockId, Block>, policies: &Policies) -> P
         .zip(&plan.steps)
         .filter(|(_, step)| !matches!(step, Step::Rule { .. }));
     let ends = ends.map(|(number, _)| number).collect();
-    let gate = |step: &Step| match step {
-        Step::Rule { block, index, .. } => {
-            let far = &blocks[*block].body.asked[*index as usize].far;
-            match far.gate() {
-                Some(question) => Gate::Question(question),
-                None if far.base() => Gate::Base,
-                None => Gate::Open,
-            }
-        }
-        _ => Gate::NoRule,
-    };
-    let gates = plan.steps.iter().map(gate).collect();
+    let gates = plan.steps.iter().map(|step| gate(step, blocks)).collect();
     Planned {
         steps: plan.steps.into(),
         ends,
         gates,
+    }
+}
+
+fn gate(step: &Step, blocks: &Slab<BlockId, Block>) -> Gate {
+    let Some((block, index)) = step.rule() else {
+        return Gate::NoRule;
+    };
+    let far = &blocks[block].body.asked[index as usize].far;
+    match far.gate() {
+        Some(question) => Gate::Question(question),
+        None if far.base() => Gate::Base,
+        None => Gate::Open,
     }
 }
 

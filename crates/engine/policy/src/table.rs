@@ -1,7 +1,5 @@
 //! Tables: the rows of each stack, built whole or class by class.
 
-use std::collections::BTreeMap;
-
 use ocicat_api::rule::Action;
 use ocicat_flow::{Decider, Outcome, Verdict};
 use ocicat_node::{ClassId, Row, RowId};
@@ -16,10 +14,13 @@ use crate::paint::{Applied, Sheet};
 use crate::question::Questions;
 use crate::row::{self, Budget, OverBudget};
 use crate::slab::QuestionId;
-use crate::stack::{Gate, Stack, Step, Table};
+use crate::stack::{Gate, Stack, Step, Table, Told};
 
 /// Room for so many more entries is kept, because tables are many, large, and grow little.
 const GROWTH: usize = 64;
+
+/// So many entries are added and removed one by one.
+const FEW: usize = 4;
 
 /// What tables are made from.
 pub(crate) type Parts<'a> = (&'a Blocks, &'a Questions, &'a Classes, &'a PortSets);
@@ -447,9 +448,9 @@ impl<'a> Workshop<'a> {
         // Of a table that is new, all is told.
         if table.default_row.is_some() {
             new.told.default_row = new.told.default_row.or(table.default_row);
-            let mut told = std::mem::take(&mut new.told.rows);
+            let mut told = std::mem::take(&mut new.told);
             note_differences(&mut told, table.own_rows(), new.own_rows());
-            new.told.rows = told;
+            new.told = told;
         }
         self.discard(std::mem::replace(table, new));
     }
@@ -459,16 +460,14 @@ impl<'a> Workshop<'a> {
         let mut reshaped = Vec::new();
         let mut left = Vec::new();
         for (class, to) in moves {
-            let found = table
-                .entries
-                .binary_search_by_key(class, |(class, _)| *class);
+            let found = table.find(*class);
             let from = found.map_or(table.default_group, |at| table.entries[at].1);
             if from == *to {
                 continue;
             }
             let old = table.own_row(from);
             if old != table.own_row(*to) {
-                table.told.rows.entry(*class).or_insert(old);
+                table.told.note(*class, old);
             }
             if from != table.default_group {
                 let group = table.groups.get_mut(from);
@@ -505,7 +504,7 @@ impl<'a> Workshop<'a> {
         for (class, origin) in changes.new_with_origin() {
             let group = table.group_of(origin);
             // This row is told first: it is what the members had.
-            table.told.rows.insert(class, table.own_row(group));
+            table.told.note(class, table.own_row(group));
             moves.push((class, group));
         }
         let dead = changes.dead.iter();
@@ -569,28 +568,30 @@ impl<'a> Workshop<'a> {
 
 /// Adds and removes entries; sorted by class.
 fn reshape(table: &mut Table, changes: &[(ClassId, u32)]) {
-    let place = |entries: &[(ClassId, u32)], class: ClassId| {
-        entries.partition_point(|(other, _)| *other < class)
-    };
-    if let [(class, group)] = changes {
-        let at = place(&table.entries, *class);
-        if *group == table.default_group {
-            table.entries.remove(at);
-            return;
-        }
-        if table.entries.len() == table.entries.capacity() {
-            table.entries.reserve_exact(GROWTH);
-        }
-        table.entries.insert(at, (*class, *group));
-        return;
+    if changes.len() > FEW {
+        return merge(table, changes);
     }
-    if changes.is_empty() {
-        return;
+    for (class, group) in changes {
+        match table.find(*class) {
+            Ok(at) => {
+                table.entries.remove(at);
+            }
+            Err(at) => {
+                if table.entries.len() == table.entries.capacity() {
+                    table.entries.reserve_exact(GROWTH);
+                }
+                table.entries.insert(at, (*class, *group));
+            }
+        }
     }
+}
+
+/// Likewise, in one go.
+fn merge(table: &mut Table, changes: &[(ClassId, u32)]) {
     let mut entries = Vec::with_capacity(table.entries.len() + changes.len() + GROWTH);
     let mut rest = table.entries.as_slice();
     for (class, group) in changes {
-        let (before, after) = rest.split_at(place(rest, *class));
+        let (before, after) = rest.split_at(rest.partition_point(|(other, _)| other < class));
         entries.extend_from_slice(before);
         rest = after;
         if *group == table.default_group {
@@ -605,23 +606,23 @@ fn reshape(table: &mut Table, changes: &[(ClassId, u32)]) {
 
 /// Remembers, for each class whose own row is another one now, the row that was told.
 fn note_differences(
-    told: &mut BTreeMap<ClassId, Option<RowId>>,
+    told: &mut Told,
     old: impl Iterator<Item = (ClassId, RowId)>,
     new: impl Iterator<Item = (ClassId, RowId)>,
 ) {
     let mut new = new.peekable();
     for (class, row) in old {
         while let Some((added, _)) = new.next_if(|(other, _)| *other < class) {
-            told.entry(added).or_insert(None);
+            told.note(added, None);
         }
         match new.next_if(|(other, _)| *other == class) {
             Some((_, same)) if same == row => {}
             _ => {
-                told.entry(class).or_insert(Some(row));
+                told.note(class, Some(row));
             }
         }
     }
     for (added, _) in new {
-        told.entry(added).or_insert(None);
+        told.note(added, None);
     }
 }

@@ -21,8 +21,10 @@ use crate::table::{Again, Workshop};
 #[derive(Debug, Default)]
 struct Work {
     whole: BTreeSet<StackIndex>,
-    /// Rows of single classes; in no order, with repeats.
-    rows: Vec<(StackIndex, ClassId, Again)>,
+    /// Rows of classes with other answers; in no order, with repeats.
+    rows: Vec<(StackIndex, ClassId)>,
+    /// Classes that edited rules reach; in no order, with repeats.
+    edited: BTreeMap<StackIndex, Vec<ClassId>>,
 }
 
 /// A stack that took another key.
@@ -72,10 +74,35 @@ impl Work {
                 self.whole.insert(stack);
             }
             Reach::Classes(classes) => {
-                let rows = classes.iter().map(|class| (stack, *class, Again::Edited));
-                self.rows.extend(rows);
+                self.edited.entry(stack).or_default().extend(classes);
             }
         }
+    }
+}
+
+impl Work {
+    fn is_empty(&self) -> bool {
+        self.whole.is_empty() && self.rows.is_empty() && self.edited.is_empty()
+    }
+
+    /// The classes to look at again in each stack, sorted.
+    fn by_stack(&mut self) -> BTreeMap<StackIndex, Vec<(ClassId, Again)>> {
+        let mut by_stack: BTreeMap<StackIndex, Vec<(ClassId, Again)>> = BTreeMap::new();
+        for (index, classes) in std::mem::take(&mut self.edited) {
+            let classes = classes.into_iter().map(|class| (class, Again::Edited));
+            by_stack.insert(index, classes.collect());
+        }
+        for (index, class) in self.rows.drain(..) {
+            by_stack
+                .entry(index)
+                .or_default()
+                .push((class, Again::Whole));
+        }
+        for classes in by_stack.values_mut() {
+            classes.sort_unstable();
+            classes.dedup_by_key(|(class, _)| *class);
+        }
+        by_stack
     }
 }
 
@@ -102,7 +129,7 @@ impl Engine {
         for changed in unknown {
             let stacks = self.stacks.items.iter();
             work.rows
-                .extend(stacks.map(|(index, _)| (index, changed.class, Again::Whole)));
+                .extend(stacks.map(|(index, _)| (index, changed.class)));
         }
     }
 
@@ -116,9 +143,8 @@ impl Engine {
             for question in questions {
                 for block in &self.questions.items[*question].users {
                     let stacks = self.blocks.items[*block].stacks.iter().copied();
-                    let stacks = stacks.filter(built);
                     work.rows
-                        .extend(stacks.map(|index| (index, changed.class, Again::Whole)));
+                        .extend(stacks.filter(built).map(|index| (index, changed.class)));
                 }
             }
         }
@@ -253,7 +279,11 @@ impl Engine {
         touched.extend(work.whole.iter().copied());
         let fresh: FxHashSet<StackIndex> = self.stacks.fresh.iter().copied().collect();
         for index in touched.into_iter().filter(|index| !fresh.contains(index)) {
-            self.stacks.plan_again(index, &self.blocks, &self.policies);
+            if work.whole.contains(&index) {
+                self.stacks.plan_again(index, &self.blocks, &self.policies);
+            } else {
+                self.stacks.edit(index, &self.blocks, &self.policies);
+            }
             // Unclaimed addresses leave questions open that no list of classes knows of.
             work.add(index, &Reach::Classes(self.classes.unclaimed.clone()));
         }
@@ -308,7 +338,7 @@ impl Engine {
         let idle = self.stacks.take_idle(&mut self.blocks);
         let moved = !changes.changed.is_empty() || !changes.dead.is_empty();
         self.reopen_closed(&mut work, moved);
-        if !moved && idle.is_empty() && work.whole.is_empty() && work.rows.is_empty() {
+        if !moved && idle.is_empty() && work.is_empty() {
             return steps;
         }
         let parts = (
@@ -341,12 +371,7 @@ impl Engine {
                 self.touched_tables.insert(index);
             }
         }
-        // In runs, of which a stable sort makes use.
-        work.rows.sort();
-        work.rows.dedup_by_key(|(stack, class, _)| (*stack, *class));
-        let mut classes_again = Vec::new();
-        for of_stack in work.rows.chunk_by(|a, b| a.0 == b.0) {
-            let index = of_stack[0].0;
+        for (index, classes) in work.by_stack() {
             let Some(stack) = self.stacks.items.get_mut(index) else {
                 continue;
             };
@@ -354,11 +379,8 @@ impl Engine {
                 continue;
             }
             self.touched_tables.insert(index);
-            let many = of_stack.len() > self.classes.items.len() / 2;
-            let classes = of_stack.iter().map(|(_, class, again)| (*class, *again));
-            classes_again.clear();
-            classes_again.extend(classes);
-            if many || !workshop.update(stack, &classes_again) {
+            let many = classes.len() > self.classes.items.len() / 2;
+            if many || !workshop.update(stack, &classes) {
                 work.whole.insert(index);
             }
         }
@@ -369,6 +391,11 @@ impl Engine {
             let was = stack.table.over_budget;
             workshop.build(stack);
             self.touched_tables.insert(index);
+            if stack.table.over_budget {
+                self.stacks.closed.insert(index);
+            } else {
+                self.stacks.closed.remove(&index);
+            }
             if was != stack.table.over_budget {
                 let blocks = stack.key.blocks.iter();
                 let sources = blocks.map(|block| self.blocks.items[*block].source);
@@ -385,10 +412,10 @@ impl Engine {
     /// A closed table has no rows to bring up to date: anything that changes makes it be tried
     /// again as a whole.
     fn reopen_closed(&self, work: &mut Work, classes_moved: bool) {
-        for (index, stack) in self.stacks.items.iter() {
-            let asked = || work.rows.iter().any(|(stack, ..)| *stack == index);
-            if stack.table.over_budget && (classes_moved || asked()) {
-                work.whole.insert(index);
+        for index in &self.stacks.closed {
+            let asked = || work.rows.iter().any(|(stack, _)| stack == index);
+            if classes_moved || work.edited.contains_key(index) || asked() {
+                work.whole.insert(*index);
             }
         }
     }

@@ -38,7 +38,7 @@ pub struct FelixConfiguration {
 
 /// `defaultEndpointToHostAction`: what happens to packets of a workload to its own host after its
 /// egress policy allowed them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum EndpointToHost {
     Drop,
     /// Goes on to the host's own policy and rules of others.

@@ -35,6 +35,47 @@ const WORDS: &[&str] = &[
     "template",
     "containers",
     "items",
+    "services",
+    "domains",
+    "http",
+    "paths",
+    "exact",
+    "stagedAction",
+    "doNotTrack",
+    "preDNAT",
+    "applyOnForward",
+    "tier",
+    "priority",
+    "subject",
+    "namespaces",
+    "pods",
+    "networks",
+    "domainNames",
+    "to",
+    "protocols",
+    "tcp",
+    "destinationPort",
+    "number",
+    "range",
+    "start",
+    "end",
+    "node",
+    "interfaceName",
+    "expectedIPs",
+    "failsafeInboundHostPorts",
+    "port",
+    "net",
+    "logPrefix",
+    "nftablesRefreshInterval",
+    "vxlanVNI",
+    "controllers",
+    "hostEndpoint",
+    "templates",
+    "generateName",
+    "endpoints",
+    "addresses",
+    "clusterIPs",
+    "targetPort",
 ];
 
 const TEXTS: &[&str] = &[
@@ -49,6 +90,13 @@ const TEXTS: &[&str] = &[
     "a:b",
     "80:90",
     "*",
+    "*.example.com",
+    "Accept",
+    "Admin",
+    "Set",
+    "1m30s",
+    "None",
+    "/path",
 ];
 
 const KINDS: &[(&str, &str)] = &[
@@ -65,6 +113,15 @@ const KINDS: &[(&str, &str)] = &[
     ("projectcalico.org/v3", "IPPool"),
     ("projectcalico.org/v3", "IPAMBlock"),
     ("projectcalico.org/v3", "GlobalNetworkSet"),
+    ("projectcalico.org/v3", "StagedNetworkPolicy"),
+    ("projectcalico.org/v3", "StagedGlobalNetworkPolicy"),
+    ("projectcalico.org/v3", "StagedKubernetesNetworkPolicy"),
+    ("projectcalico.org/v3", "HostEndpoint"),
+    ("projectcalico.org/v3", "FelixConfiguration"),
+    ("projectcalico.org/v3", "KubeControllersConfiguration"),
+    ("policy.networking.k8s.io/v1alpha2", "ClusterNetworkPolicy"),
+    ("discovery.k8s.io/v1", "EndpointSlice"),
+    ("v1", "Service"),
 ];
 
 fn value() -> impl Strategy<Value = Value> {
@@ -96,9 +153,16 @@ fn object() -> impl Strategy<Value = Value> {
         if let Value::Object(fields) = &mut metadata {
             fields.insert("name".to_owned(), "x".into());
         }
-        serde_json::json!({
+        let mut object = serde_json::json!({
             "apiVersion": version, "kind": kind, "metadata": metadata, "spec": spec, "status": spec,
-        })
+        });
+        // Of these, what others have in spec stands at the top.
+        if kind == "EndpointSlice" {
+            for name in ["endpoints", "ports", "addressType"] {
+                object[name] = spec.get(name).unwrap_or(&spec).clone();
+            }
+        }
+        object
     })
 }
 

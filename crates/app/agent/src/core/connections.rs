@@ -14,60 +14,60 @@
 //! one chunk waits for the core, and at most one walk for the walker: it begins after the change for
 //! which it was asked.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use anyhow::Context;
-use ocicat_flow::Verdict;
+use ocicat_flow::{Direction, Verdict};
 use ocicat_kernel::conntrack::{Conntrack, Entry, Filter, Layer4, MarkChange};
-use ocicat_node::{LocalAddress, Protocol, ServiceMatch, StackId};
+use ocicat_node::{LocalAddress, Protocol, ServiceMatch, StackId, Stage};
 use tokio::sync::mpsc;
 
 use super::Core;
 
+/// Interfaces of addresses that one walk remembers at most.
+const WAYS: usize = 100_000;
 /// How many entries the core judges at a time.
 const CHUNK: usize = 1000;
 
 /// The thread that reads the connection table, as the core sees it.
 pub(super) struct Walker {
-    requests: SyncSender<()>,
+    requests: SyncSender<u32>,
     pub(super) chunks: mpsc::Receiver<Vec<Entry>>,
     /// The host's own addresses when the last walk was asked for.
     own: BTreeSet<IpAddr>,
+    /// The interfaces that packets to addresses leave by, as far as this walk has asked.
+    ways: HashMap<IpAddr, Option<String>>,
 }
 
 impl Walker {
-    /// Starts the thread. It ends when the core does. Entries with none of the `marks` have not been
-    /// judged at all, and are left out.
+    /// Starts the thread. It ends when the core does.
     ///
     /// # Errors
     /// If the table cannot be opened or no thread can be had.
-    pub(super) fn start(marks: u32) -> anyhow::Result<Self> {
+    pub(super) fn start() -> anyhow::Result<Self> {
         let conntrack = Conntrack::open()?;
         let (requests, asked) = sync_channel(1);
         let (sender, chunks) = mpsc::channel(1);
         let thread = std::thread::Builder::new().name("walker".into());
-        let started = thread.spawn(move || walk(conntrack, marks, &asked, &sender));
+        let started = thread.spawn(move || walk(conntrack, &asked, &sender));
         started.context("starting the walker")?;
         Ok(Self {
             requests,
             chunks,
             own: BTreeSet::new(),
+            ways: HashMap::new(),
         })
     }
 }
 
-fn walk(
-    mut conntrack: Conntrack,
-    marks: u32,
-    asked: &Receiver<()>,
-    chunks: &mpsc::Sender<Vec<Entry>>,
-) {
-    while asked.recv().is_ok() {
+/// A request is for entries with any of these marks, or for all if it is 0.
+fn walk(mut conntrack: Conntrack, asked: &Receiver<u32>, chunks: &mpsc::Sender<Vec<Entry>>) {
+    while let Ok(marks) = asked.recv() {
         let mut chunk = Vec::new();
         let walked = conntrack.select(&Filter::default(), |entry| {
-            if entry.mark & marks != 0 {
+            if marks == 0 || entry.mark & marks != 0 {
                 chunk.push(*entry);
             }
             if chunk.len() >= CHUNK {
@@ -91,7 +91,15 @@ impl Core {
             Err(error) => tracing::error!(%error, "cannot read the host's addresses"),
         }
         // If the walker has not begun with the last request, that walk is as good as another.
-        let _ = self.walker.requests.try_send(());
+        let config = self.compiler.config();
+        // What has none of our marks has not been judged at all; but a host endpoint may be younger
+        // than its connections.
+        let marks = match self.compiler.has_hosts() {
+            true => 0,
+            false => config.ended() | config.decided(),
+        };
+        self.walker.ways.clear();
+        let _ = self.walker.requests.try_send(marks);
     }
 
     pub(super) fn judge_connections(&mut self, entries: &[Entry]) {
@@ -106,16 +114,22 @@ impl Core {
         let local = self.local_addresses();
         let mut changes = Vec::new();
         for entry in entries {
-            if self.walker.own.contains(&entry.original.source) {
-                continue;
-            }
-            let Some(verdict) = self.verdict(entry, &local) else {
-                continue;
-            };
             let is_ended = entry.mark & ended != 0;
+            let is_judged = is_ended || entry.mark & decided != 0;
+            let from_host = self.walker.own.contains(&entry.original.source);
+            let by_workloads = match is_judged && !from_host {
+                true => self.verdict(entry, &local),
+                false => None,
+            };
+            let by_hosts = self.host_verdict(entry)?;
+            let verdict = match (by_workloads, by_hosts) {
+                (Some(one), Some(other)) => one.and(other),
+                (Some(verdict), None) | (None, Some(verdict)) => verdict,
+                (None, None) => continue,
+            };
             let value = match verdict {
                 Verdict::Deny if !is_ended => ended,
-                Verdict::Allow if is_ended => decided,
+                Verdict::Allow if is_ended || !is_judged => decided,
                 _ => continue,
             };
             changes.push(MarkChange {
@@ -152,6 +166,94 @@ impl Core {
             }
         }
         local
+    }
+
+    /// What the endpoints of the host say of a connection's first packet. `None` if it concerns none.
+    fn host_verdict(&mut self, entry: &Entry) -> anyhow::Result<Option<Verdict>> {
+        if !self.compiler.has_hosts() {
+            return Ok(None);
+        }
+        let (source, destination) = (entry.original.source, entry.reply.source);
+        let asked_for = entry.original.destination;
+        let before = service(&Entry {
+            reply: entry.original.turned(),
+            ..*entry
+        });
+        let after = service(entry);
+        let own = |address: &IpAddr| self.walker.own.contains(address);
+        let (from_us, to_us) = (own(&source), own(&destination));
+        if from_us && to_us {
+            return Ok(None);
+        }
+        let inbound = [
+            (Stage::Untracked, asked_for, before),
+            (Stage::PreDnat, asked_for, before),
+        ];
+        let mut verdicts = Vec::new();
+        if !from_us {
+            let last = match to_us {
+                true => Stage::Local,
+                false => Stage::Forward,
+            };
+            let [first, second] = inbound;
+            let stages = [first, second, (last, destination, after)];
+            verdicts.extend(self.side(Direction::Ingress, source, &stages, to_us)?);
+        }
+        if !to_us {
+            let stages: &[_] = match from_us {
+                true => &[
+                    (Stage::Untracked, source, after),
+                    (Stage::Local, source, after),
+                ],
+                false => &[(Stage::Forward, source, after)],
+            };
+            verdicts.extend(self.side(Direction::Egress, destination, stages, from_us)?);
+        }
+        Ok(verdicts.into_iter().reduce(Verdict::and))
+    }
+
+    /// One side of a connection through the host, by the stages that a packet passes there.
+    fn side(
+        &mut self,
+        direction: Direction,
+        far: IpAddr,
+        stages: &[(Stage, IpAddr, ServiceMatch)],
+        is_local: bool,
+    ) -> anyhow::Result<Option<Verdict>> {
+        let Some(link) = self.way_to(far)? else {
+            return Ok(None);
+        };
+        for (stage, near, service) in stages {
+            let is_failsafe = is_local && self.compiler.is_failsafe(direction, far, service, false);
+            if is_failsafe && *stage == Stage::Local {
+                return Ok(Some(Verdict::Allow));
+            }
+            let addresses = (*near, far);
+            let outcome = self
+                .compiler
+                .judge_stage(&link, (*stage, direction), addresses, service);
+            match outcome.map(|outcome| outcome.verdict) {
+                Some(verdict @ (Verdict::Allow | Verdict::Deny)) if !is_failsafe => {
+                    return Ok(Some(verdict));
+                }
+                _ => {}
+            }
+        }
+        Ok(None)
+    }
+
+    /// The interface that packets to an address leave by.
+    fn way_to(&mut self, address: IpAddr) -> anyhow::Result<Option<String>> {
+        if let Some(known) = self.walker.ways.get(&address) {
+            return Ok(known.clone());
+        }
+        let path = self.rtnl.path_to(address)?;
+        let name = path.and_then(|path| self.hosts.known.get(&path.interface));
+        let name = name.map(|link| link.name.clone());
+        if self.walker.ways.len() < WAYS {
+            self.walker.ways.insert(address, name.clone());
+        }
+        Ok(name)
     }
 
     /// The verdict on a connection's first packet, after translation of its destination. `None`

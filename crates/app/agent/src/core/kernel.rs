@@ -32,20 +32,23 @@ impl Core {
     }
 
     fn try_bring_into_force(&mut self, attachments: &Attachments) -> anyhow::Result<()> {
+        let mut whole = self.configure()? || self.must_install;
         let commit = self.engine.commit();
-        for key in &commit.removed {
-            self.fares.remove(key);
-        }
-        for fare in commit.reports {
-            self.note_fare(fare);
-        }
+        self.take_reports(&commit);
         let update = self.compiler.update(&commit.delta, attachments);
         self.publish_outcomes(&commit.delta);
-        if !self.in_force || self.failure.is_some() || update.replace {
+        whole |= self.keep_own_connection();
+        self.want_auto_endpoints();
+        self.publish_attachments(attachments);
+        self.publish_host_links();
+        let touches_hosts = self.compiler.has_hosts() && !commit.delta.is_empty();
+        if !self.in_force || self.failure.is_some() || update.replace || whole {
             self.install()?;
+            self.must_install = false;
         } else {
             let transactions: Vec<Transaction> = update.transactions().collect();
             if transactions.is_empty() {
+                self.note_host_commit(false);
                 return self.sync_routes();
             }
             let refused = transactions.iter().find_map(|step| self.commit(step).err());
@@ -55,6 +58,7 @@ impl Core {
             }
         }
         self.commits += 1;
+        self.note_host_commit(touches_hosts);
         let now = Instant::now();
         if self.compiler.has_garbage() {
             self.collect_at.get_or_insert(now + COLLECT_AFTER);
@@ -65,6 +69,15 @@ impl Core {
         self.sync_routes()
     }
 
+    pub(super) fn take_reports(&mut self, commit: &ocicat_policy::Commit) {
+        for key in &commit.removed {
+            self.fares.remove(key);
+        }
+        for fare in &commit.reports {
+            self.note_fare(fare.clone());
+        }
+    }
+
     /// Puts the whole program beside the one in force, turns over to it, and removes the other.
     pub(super) fn install(&mut self) -> anyhow::Result<()> {
         if !self.in_force {
@@ -72,6 +85,7 @@ impl Core {
             let attachments: Vec<_> = self.attachments().map(|(id, a)| (id, Some(a))).collect();
             // The operations are those of a change; installing writes the whole.
             let _ = self.compiler.update(&[], &attachments);
+            self.publish_attachments(&attachments);
         }
         self.count_before_removal();
         let found = self.dump()?;
@@ -172,7 +186,7 @@ impl Core {
                 .filter(|(of, chain)| *of == table && chain.base.is_some())
                 .count()
         });
-        ours.is_ok_and(|count| count == ocicat_compile::BASE_CHAINS)
+        ours.is_ok_and(|count| count == self.compiler.base_chains())
     }
 
     pub(super) fn dump(&mut self) -> anyhow::Result<Option<Ruleset>> {

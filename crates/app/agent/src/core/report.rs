@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use ocicat_api::{Kind, ObjectKey, Problem, Severity};
@@ -13,9 +13,7 @@ use ocicat_program::nft::{ElementKey, TableId, Value as NftValue};
 use serde_json::{Value, json};
 
 use super::Core;
-
-/// Outcomes that are remembered at most, for messages of the kernel that name them.
-const OUTCOMES_REMEMBERED: usize = 200_000;
+use super::kernel::Attachments;
 
 /// How the policies of this host fare.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -98,6 +96,13 @@ pub(super) fn is_policy(kind: Kind) -> bool {
             | Kind::NetworkSet
             | Kind::GlobalNetworkSet
             | Kind::Profile
+            | Kind::HostEndpoint
+            | Kind::ClusterNetworkPolicy
+            | Kind::StagedNetworkPolicy
+            | Kind::StagedGlobalNetworkPolicy
+            | Kind::StagedKubernetesNetworkPolicy
+            | Kind::FelixConfiguration
+            | Kind::KubeControllersConfiguration
     )
 }
 
@@ -128,7 +133,24 @@ impl Core {
             "rows": rows,
             "cells": cells,
             "endpoints": endpoints,
+            "hostEndpoints": self.host_status(),
         })
+    }
+
+    /// The host endpoints of this host, and their interfaces.
+    fn host_status(&self) -> Vec<Value> {
+        let of = |id: &str| -> Vec<&str> {
+            let links = self.hosts.links.iter().map(|link| link.name.as_str());
+            let has = |link: &&str| {
+                self.compiler
+                    .host_endpoint_of(link)
+                    .is_some_and(|x| **x == *id)
+            };
+            links.filter(has).collect()
+        };
+        let endpoints = self.compiler.host_endpoints();
+        let state = |(id, _): (&ocicat_node::EndpointId, _)| json!({ "endpoint": id, "interfaces": of(id) });
+        endpoints.map(state).collect()
     }
 
     /// The addresses that no element of the class map names by themselves.
@@ -159,31 +181,22 @@ impl Core {
     pub(super) fn report(&mut self) {
         let mut policies = BTreeMap::new();
         for (key, fare) in &self.fares {
-            let decoded = self.problems.get(key).into_iter().flatten();
-            let mut problems: Vec<_> = decoded.chain(&fare.problems).map(text_of).collect();
-            problems.sort();
-            problems.dedup();
+            let problems = self.problems_of(key, &fare.problems);
             if fare.endpoints == 0 && problems.is_empty() {
                 continue;
             }
-            let resource_version = self.versions.get(key).cloned().unwrap_or_default();
-            policies.insert(
-                key.clone(),
-                PolicyReport {
-                    tier: Arc::clone(&fare.policy.tier),
-                    resource_version,
-                    endpoints: fare.endpoints,
-                    problems,
-                },
-            );
+            let report = self.policy_report(key, Arc::clone(&fare.policy.tier), fare.endpoints);
+            policies.insert(key.clone(), PolicyReport { problems, ..report });
         }
-        for (key, problems) in &self.problems {
-            policies.entry(key.clone()).or_insert_with(|| PolicyReport {
-                tier: Arc::default(),
-                resource_version: self.versions.get(key).cloned().unwrap_or_default(),
-                endpoints: 0,
-                problems: problems.iter().map(text_of).collect(),
-            });
+        let here = self.configuration_problems.keys();
+        let keys = self.problems.keys().chain(here);
+        let keys = keys.chain(self.hosts.suspended.keys());
+        for key in keys.chain(self.hosts.astray.keys()) {
+            let problems = self.problems_of(key, &[]);
+            if !problems.is_empty() && !policies.contains_key(key) {
+                let report = self.policy_report(key, Arc::default(), 0);
+                policies.insert(key.clone(), PolicyReport { problems, ..report });
+            }
         }
         let ready = self.in_force && self.failure.is_none();
         let report = Report {
@@ -198,17 +211,51 @@ impl Core {
         });
     }
 
+    fn policy_report(&self, key: &ObjectKey, tier: Arc<str>, endpoints: usize) -> PolicyReport {
+        PolicyReport {
+            tier,
+            resource_version: self.versions.get(key).cloned().unwrap_or_default(),
+            endpoints,
+            problems: Vec::new(),
+        }
+    }
+
+    /// All that is known to be wrong with an object, each once.
+    fn problems_of(&self, key: &ObjectKey, calculated: &[Problem]) -> Vec<FieldProblem> {
+        let here = self.configuration_problems.get(key).into_iter().flatten();
+        let mut problems: Vec<FieldProblem> = (self.problems.get(key).into_iter().flatten())
+            .chain(here)
+            .chain(calculated)
+            .chain(self.hosts.suspended.get(key))
+            .chain(self.hosts.astray.get(key))
+            .map(text_of)
+            .collect();
+        problems.sort();
+        problems.dedup();
+        problems
+    }
+
     /// New outcomes, for the reader of denied packets.
     pub(super) fn publish_outcomes(&self, delta: &[Change]) {
-        let mut outcomes = self.outcomes.lock().unwrap_or_else(PoisonError::into_inner);
-        for change in delta {
-            if let Change::Outcome(id, Some(outcome)) = change {
-                outcomes.insert(*id, Arc::clone(outcome));
-            }
+        let outcomes = delta.iter().filter_map(|change| match change {
+            Change::Outcome(id, Some(outcome)) => Some((*id, Arc::clone(outcome))),
+            _ => None,
+        });
+        self.denied.add_outcomes(outcomes);
+    }
+
+    /// Who is behind which interface, for the reader of denied packets.
+    pub(super) fn publish_attachments(&self, attachments: &Attachments) {
+        for (id, attachment) in attachments {
+            let interface = attachment.as_ref().map(|x| x.interface.as_str());
+            self.denied.set_attachment(id, interface);
         }
-        while outcomes.len() > OUTCOMES_REMEMBERED {
-            outcomes.pop_first();
-        }
+    }
+
+    pub(super) fn publish_host_links(&self) {
+        let (links, rest) = self.compiler.host_links();
+        let links = links.map(|(name, id)| (name.to_owned(), id.clone()));
+        self.denied.set_links(links.collect(), rest.cloned());
     }
 
     pub(super) fn metrics(&mut self) -> Metrics {

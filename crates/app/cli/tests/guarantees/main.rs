@@ -14,6 +14,7 @@ mod change;
 mod crash;
 mod first_packet;
 mod forgery;
+mod hosts;
 mod malformed;
 mod removal;
 mod support;

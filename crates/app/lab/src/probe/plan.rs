@@ -193,6 +193,17 @@ pub fn named_ports<'a>(
             }) => {
                 ports.extend(ingress.iter().chain(egress).flat_map(of_rule));
             }
+            Object::FelixConfiguration(configuration) => {
+                let lists = [
+                    &configuration.failsafe_inbound,
+                    &configuration.failsafe_outbound,
+                ];
+                let open = lists.into_iter().flatten().flatten();
+                ports.extend(open.map(|failsafe| failsafe.port));
+            }
+            Object::HostEndpoint(endpoint) => {
+                ports.extend(endpoint.ports.iter().map(|port| port.port));
+            }
             _ => {}
         }
     }

@@ -36,6 +36,7 @@ impl Scene {
                 netns: folder.host_netns(name),
                 addresses: range.addresses(index),
                 outside: false,
+                ports: Vec::new(),
             })
             .collect();
         let workload = |host: &Host| Workload {

@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 
 use crate::Failure;
 use crate::manifests::Manifests;
+use crate::probe::named_ports;
 use crate::state::{Folder, Host, LONGEST_NAME, Workload, WorkloadKind, short};
 use crate::wire::{MOST_HOSTS, Range};
 
@@ -69,7 +70,8 @@ pub struct Entry {
     pub is_written_by_hand: bool,
 }
 
-/// Plans a lab with `count` hosts in the cluster, besides those that pods and workload endpoints name.
+/// Plans a lab with `count` hosts in the cluster, besides those that pods, workload endpoints
+/// and host endpoints name.
 ///
 /// # Errors
 /// With exit code 2 if there are more hosts than a wire can have.
@@ -80,7 +82,7 @@ pub fn make(folder: &Folder, manifests: Manifests, count: usize) -> anyhow::Resu
         mut notes,
     } = manifests;
     let objects = &world.objects;
-    let hosts = hosts(folder, objects, count)?;
+    let mut hosts = hosts(folder, objects, count)?;
     let nodes: Vec<Arc<str>> = hosts
         .iter()
         .filter(|x| !x.outside)
@@ -115,6 +117,13 @@ pub fn make(folder: &Folder, manifests: Manifests, count: usize) -> anyhow::Resu
         }
     }
     let workloads = planner.workloads;
+    if objects.keys().any(|key| key.kind == Kind::HostEndpoint) {
+        let all: Vec<Workload> = workloads.iter().map(|x| x.workload.clone()).collect();
+        let ports: Vec<u16> = named_ports(&all, objects.values()).into_iter().collect();
+        for host in &mut hosts {
+            host.ports.clone_from(&ports);
+        }
+    }
     for planned in &workloads {
         values.remove(&key_of(&planned.workload));
     }
@@ -166,8 +175,12 @@ fn hosts(
         .filter_map(as_endpoint)
         .filter(|endpoint| !plays_a_pod(endpoint, objects))
         .map(|endpoint| (Arc::clone(&endpoint.node), true));
+    let of_hosts = objects.values().filter_map(|object| match object {
+        Object::HostEndpoint(endpoint) => Some((Arc::clone(&endpoint.node), true)),
+        _ => None,
+    });
     let mut extra: BTreeSet<Arc<str>> = BTreeSet::new();
-    for (name, outside) in of_pods.chain(of_endpoints) {
+    for (name, outside) in of_pods.chain(of_endpoints).chain(of_hosts) {
         let is_known = names.iter().any(|(known, _)| **known == *name);
         if !name.is_empty() && !is_known && extra.insert(Arc::clone(&name)) {
             names.push((name.to_string(), outside));
@@ -185,6 +198,7 @@ fn hosts(
         addresses: range.addresses(index),
         name,
         outside,
+        ports: Vec::new(),
     };
     Ok(names.into_iter().enumerate().map(host).collect())
 }

@@ -1,15 +1,19 @@
 //! Waits until the agents have caught up.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use ocicat_api::Object;
+use ocicat_client::Client;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 
 use super::agent_role;
+use crate::catalog;
 use crate::process;
 use crate::state::{Folder, Host, Lab};
 
@@ -61,6 +65,57 @@ pub async fn everyone_knows_everyone(
                 .as_array()
                 .context("the list of what is unknown")?;
             anyhow::ensure!(unknown.is_empty(), "it does not know {}", answer["unknown"]);
+            Ok(())
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+/// Waits until every agent enforces the host endpoints of its host, those included that agents make
+/// of themselves.
+///
+/// # Errors
+/// As for [`agent_is_ready`]; or if the API server does not answer.
+pub async fn host_endpoints(
+    folder: &Folder,
+    lab: &Lab,
+    client: &Client,
+    patience: Duration,
+) -> anyhow::Result<()> {
+    let objects = catalog::objects(client).await?;
+    let makes_own = |object: &Object| match object {
+        Object::KubeControllersConfiguration(x) => {
+            &*x.metadata.name == "default" && x.auto_host_endpoints && x.default_host_endpoint
+        }
+        _ => false,
+    };
+    let own = objects.iter().any(makes_own);
+    for host in &lab.hosts {
+        let mut names: BTreeSet<String> = objects
+            .iter()
+            .filter_map(|object| match object {
+                Object::HostEndpoint(x) if *x.node == *host.name => {
+                    Some(format!("hep/{}", x.metadata.name))
+                }
+                _ => None,
+            })
+            .collect();
+        if own {
+            names.insert(format!("hep/{}-auto-hep", host.name));
+        }
+        if names.is_empty() {
+            continue;
+        }
+        let (socket, names) = (folder.agent_socket(&host.name), &names);
+        wait(folder, lab, host, patience, || async {
+            let status = ask(&socket, &json!({"op": "status"})).await?;
+            let enforced = status["hostEndpoints"].as_array();
+            let enforced: Vec<&str> = (enforced.into_iter().flatten())
+                .filter_map(|x| x["endpoint"].as_str())
+                .collect();
+            let missing = names.iter().find(|name| !enforced.contains(&name.as_str()));
+            anyhow::ensure!(missing.is_none(), "it does not enforce {missing:?}");
             Ok(())
         })
         .await?;

@@ -27,13 +27,13 @@ pub fn slice(random: &mut Random, space: &str, name: &str) -> EndpointSlice {
     EndpointSlice {
         metadata: metadata(Some(space), name, own),
         service,
-        addresses: without_repeats(random.several(0, 4, |random| match random.chance(80) {
+        addresses: without_repeats(random.several(0, 7, |random| match random.chance(85) {
             true => pool_address(random, version),
             false => outer_address(random, version),
         })),
         ports: random.several(0, 3, |random| SlicePort {
             protocol: port_protocol(random),
-            port: random.maybe(85, |random| random.pick(&[53, 80, 443, 1000, 1500, 8080])),
+            port: random.maybe(65, |random| random.pick(&[53, 80, 443, 8080])),
         }),
     }
 }

@@ -3,15 +3,20 @@
 use ocicat_api::decode::decode;
 use ocicat_api::{Kind, Object, ObjectKey, document};
 
-use super::{Scenario, ScenarioError, Step, query};
+use super::{Scenario, ScenarioError, Step, cast, matrix, query};
 use crate::Change;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Section {
     Title,
+    Namespaces,
+    Pods,
+    Hosts,
     Resources,
     Delete,
     Queries,
+    /// With the protocol and the ports.
+    Reach(String),
 }
 
 pub fn read(text: &str) -> Result<Scenario, ScenarioError> {
@@ -28,7 +33,7 @@ pub fn read(text: &str) -> Result<Scenario, ScenarioError> {
             .and_then(|line| line.trim_end().strip_suffix(" --"));
         match header {
             Some(name) => {
-                finish(&mut scenario, section, &body, first)?;
+                finish(&mut scenario, &section, &body, first)?;
                 body.clear();
                 first = index + 2;
                 section = section_of(name, index + 1)?;
@@ -39,17 +44,25 @@ pub fn read(text: &str) -> Result<Scenario, ScenarioError> {
             }
         }
     }
-    finish(&mut scenario, section, &body, first)?;
+    finish(&mut scenario, &section, &body, first)?;
     Ok(scenario)
 }
 
 fn section_of(name: &str, line: usize) -> Result<Section, ScenarioError> {
-    match name {
-        "resources" => Ok(Section::Resources),
-        "delete" => Ok(Section::Delete),
-        "queries" => Ok(Section::Queries),
-        other => {
-            let message = format!("{other:?}: expected section resources, delete or queries");
+    let (word, rest) = name.split_once(' ').unwrap_or((name, ""));
+    match (word, rest) {
+        ("namespaces", "") => Ok(Section::Namespaces),
+        ("pods", "") => Ok(Section::Pods),
+        ("hosts", "") => Ok(Section::Hosts),
+        ("resources", "") => Ok(Section::Resources),
+        ("delete", "") => Ok(Section::Delete),
+        ("queries", "") => Ok(Section::Queries),
+        ("reach", service) => Ok(Section::Reach(service.to_owned())),
+        _ => {
+            let message = format!(
+                "{name:?}: expected section namespaces, pods, hosts, resources, delete, queries or \
+                 reach PROTOCOL PORT..."
+            );
             Err(ScenarioError { line, message })
         }
     }
@@ -57,32 +70,57 @@ fn section_of(name: &str, line: usize) -> Result<Section, ScenarioError> {
 
 fn finish(
     scenario: &mut Scenario,
-    section: Section,
+    section: &Section,
     body: &str,
     first: usize,
 ) -> Result<(), ScenarioError> {
     match section {
         Section::Title => body.trim().clone_into(&mut scenario.title),
+        Section::Namespaces => each(scenario, body, first, |text| {
+            Ok(Step::Change(Change::Put(cast::namespace(text)?)))
+        })?,
+        Section::Pods => each(scenario, body, first, |text| {
+            Ok(Step::Change(Change::Put(cast::pod(text)?)))
+        })?,
+        Section::Hosts => each(scenario, body, first, |text| {
+            Ok(Step::Link(cast::link(text)?))
+        })?,
         Section::Resources => {
             let objects = objects(body, first)?;
             scenario
                 .steps
                 .extend(objects.into_iter().map(Change::Put).map(Step::Change));
         }
-        Section::Delete => {
-            for (line, text) in lines(body, first) {
-                let text = text.split('#').next().unwrap_or(text);
-                let key = key(text.trim()).map_err(|message| ScenarioError { line, message })?;
-                scenario.steps.push(Step::Change(Change::Delete(key)));
-            }
-        }
+        Section::Delete => each(scenario, body, first, |text| {
+            Ok(Step::Change(Change::Delete(key(text.trim())?)))
+        })?,
         Section::Queries => {
+            // Comments belong to queries.
             for (line, text) in lines(body, first) {
                 let query = query::parse(line, text);
                 let query = query.map_err(|message| ScenarioError { line, message })?;
                 scenario.steps.push(Step::Query(query));
             }
         }
+        Section::Reach(service) => {
+            let queries = matrix::read(service, first - 1, lines(body, first))?;
+            scenario.steps.extend(queries.into_iter().map(Step::Query));
+        }
+    }
+    Ok(())
+}
+
+/// A step for each line, without its comment.
+fn each(
+    scenario: &mut Scenario,
+    body: &str,
+    first: usize,
+    read: impl Fn(&str) -> Result<Step, String>,
+) -> Result<(), ScenarioError> {
+    for (line, text) in lines(body, first) {
+        let text = text.split('#').next().unwrap_or(text);
+        let step = read(text).map_err(|message| ScenarioError { line, message })?;
+        scenario.steps.push(step);
     }
     Ok(())
 }
@@ -91,8 +129,8 @@ fn finish(
 fn lines(body: &str, first: usize) -> impl Iterator<Item = (usize, &str)> {
     body.lines()
         .enumerate()
-        .map(move |(index, line)| (first + index, line.trim()))
-        .filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
+        .map(move |(index, line)| (first + index, line))
+        .filter(|(_, line)| !line.trim().is_empty() && !line.trim_start().starts_with('#'))
 }
 
 /// Reads `Kind/namespace/name` or `Kind/name`.

@@ -3,7 +3,7 @@
 use ocicat_api::{Object, ObjectKey};
 use ocicat_node::NodeState;
 use ocicat_oracle::World;
-use ocicat_policy::{Commit, Engine, Locality, Place};
+use ocicat_policy::{Commit, Engine, Locality, Pending, Place, Staging};
 use ocicat_testkit::Change;
 
 /// For which endpoints the engine calculates.
@@ -69,32 +69,89 @@ pub fn from_scratch(world: &World, host: Host) -> NodeState {
     engine.snapshot()
 }
 
-/// An engine that follows a history, and the state that its deltas add up to.
+/// The same, of what would be in force if staged policies were.
+pub fn pending_from_scratch(world: &World, host: Host) -> NodeState {
+    let mut shadow = Shadow::new(host);
+    for object in world.objects.values().rev() {
+        shadow.put(object);
+    }
+    shadow.engine.commit();
+    shadow.engine.snapshot()
+}
+
+/// An engine of the pending world.
+struct Shadow {
+    host: Host,
+    staging: Staging,
+    engine: Engine,
+}
+
+impl Shadow {
+    fn new(host: Host) -> Self {
+        Self {
+            host,
+            staging: Staging::default(),
+            engine: host.engine().pending(),
+        }
+    }
+
+    fn put(&mut self, object: &Object) {
+        for change in self.staging.upsert(object) {
+            match change {
+                Pending::Upsert(object) => self.host.put(&mut self.engine, object),
+                Pending::Remove(key) => self.engine.remove(&key),
+            }
+        }
+    }
+
+    fn delete(&mut self, key: &ObjectKey) {
+        for change in self.staging.remove(key) {
+            match change {
+                Pending::Upsert(object) => self.host.put(&mut self.engine, object),
+                Pending::Remove(key) => self.engine.remove(&key),
+            }
+        }
+    }
+}
+
+/// Engines that follow a history, and the states that their deltas add up to.
 pub struct Incremental {
     host: Host,
     engine: Engine,
     state: NodeState,
+    shadow: Shadow,
+    pending: NodeState,
 }
 
 impl Incremental {
     /// Begins with all objects of a world.
     pub fn new(world: &World, host: Host) -> Self {
         let mut engine = host.engine();
+        let mut shadow = Shadow::new(host);
         for object in world.objects.values() {
             host.put(&mut engine, object);
+            shadow.put(object);
         }
-        let mut state = NodeState::default();
+        let (mut state, mut pending) = (NodeState::default(), NodeState::default());
         state.apply(&engine.commit().delta);
+        pending.apply(&shadow.engine.commit().delta);
         Self {
             host,
             engine,
             state,
+            shadow,
+            pending,
         }
     }
 
     /// What the deltas add up to.
     pub fn state(&self) -> &NodeState {
         &self.state
+    }
+
+    /// What those of the pending world add up to.
+    pub fn pending(&self) -> &NodeState {
+        &self.pending
     }
 
     /// The engine, after its last commit.
@@ -107,8 +164,14 @@ impl Incremental {
     pub fn apply(&mut self, changes: &[Change]) -> Result<Vec<NodeState>, String> {
         for change in changes {
             match change {
-                Change::Put(object) => self.host.put(&mut self.engine, object),
-                Change::Delete(key) => self.engine.remove(key),
+                Change::Put(object) => {
+                    self.host.put(&mut self.engine, object);
+                    self.shadow.put(object);
+                }
+                Change::Delete(key) => {
+                    self.engine.remove(key);
+                    self.shadow.delete(key);
+                }
             }
         }
         let commit = self.engine.commit();
@@ -117,28 +180,31 @@ impl Incremental {
             self.state.apply(step);
             states.push(self.state.clone());
         }
-        self.is_whole(&commit)?;
+        is_whole(&mut self.engine, &self.state, &commit)?;
+        let commit = self.shadow.engine.commit();
+        self.pending.apply(&commit.delta);
+        is_whole(&mut self.shadow.engine, &self.pending, &commit)
+            .map_err(|message| format!("pending: {message}"))?;
         Ok(states)
     }
+}
 
-    fn is_whole(&mut self, commit: &Commit) -> Result<(), String> {
-        let parts: usize = commit.steps().iter().map(|step| step.len()).sum();
-        if parts != commit.delta.len() {
-            return Err(format!(
-                "{parts} changes in steps, {} in all",
-                commit.delta.len()
-            ));
-        }
-        let full = self.engine.snapshot();
-        if self.state != full {
-            return Err(format!(
-                "the deltas add up to {:#?}\nand not to {full:#?}",
-                self.state
-            ));
-        }
-        match self.engine.commit().delta.as_slice() {
-            [] => Ok(()),
-            delta => Err(format!("a second commit changes {delta:?}")),
-        }
+fn is_whole(engine: &mut Engine, state: &NodeState, commit: &Commit) -> Result<(), String> {
+    let parts: usize = commit.steps().iter().map(|step| step.len()).sum();
+    if parts != commit.delta.len() {
+        return Err(format!(
+            "{parts} changes in steps, {} in all",
+            commit.delta.len()
+        ));
+    }
+    let full = engine.snapshot();
+    if *state != full {
+        return Err(format!(
+            "the deltas add up to {state:#?}\nand not to {full:#?}"
+        ));
+    }
+    match engine.commit().delta.as_slice() {
+        [] => Ok(()),
+        delta => Err(format!("a second commit changes {delta:?}")),
     }
 }

@@ -3,8 +3,8 @@
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::sync::Once;
 
-use ocicat_oracle::{Packet, World};
-use ocicat_testkit::{Answer, Post, Query};
+use ocicat_oracle::{Packet, World, judge_stage, verdict};
+use ocicat_testkit::{Answer, Post, Query, Whom};
 
 /// A failure, and the packet if it is about one.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,14 +24,29 @@ impl Failure {
         }
     }
 
+    /// The same of the pending world.
+    pub fn pending(self) -> Self {
+        Self {
+            message: format!("pending: {}", self.message),
+            ..self
+        }
+    }
+
     /// The packet as a query; what the oracle says of it is expected.
     pub fn query(&self, world: &World) -> Option<Query> {
         let packet = self.packet?;
-        let answer = |world| Answer::of_oracle(world, self.post.as_ref(), &packet);
+        let answer = |world: &World| match &self.post {
+            None => Answer::from(verdict(world, &packet).verdict),
+            Some(post) => {
+                let judgement =
+                    judge_stage(world, &post.key(), post.stage, post.direction, &packet);
+                judgement.map_or(Answer::Absent, |x| x.verdict.into())
+            }
+        };
         let expected = answer(world);
         let pending = Some(answer(&world.pending())).filter(|pending| *pending != expected);
         Some(Query {
-            post: self.post.clone(),
+            whom: self.post.clone().map_or(Whom::Ends, Whom::Stage),
             pending,
             ..Query::of(&packet, expected, self.message.as_str())
         })

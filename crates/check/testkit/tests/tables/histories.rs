@@ -9,6 +9,7 @@ use crate::Trials;
 use crate::compare::compare;
 use crate::engine::{Host, Incremental, from_scratch};
 use crate::failure::{Failure, caught};
+use crate::gate;
 use crate::reading::read;
 use crate::transitions::Transition;
 
@@ -30,7 +31,7 @@ fn on_the_way_a_packet_meets_the_old_tables_or_the_new() {
 fn try_histories(look: Look) {
     Trials::new("OCICAT_HISTORIES", HISTORIES).run(|seed| {
         let mut random = Random::new(seed);
-        let start = random_world(&mut random);
+        let start = gate::open(random_world(&mut random));
         let host = Host::of_seed(seed);
         let mut history = History {
             look,
@@ -45,7 +46,7 @@ fn try_histories(look: Look) {
             history
                 .commits
                 .push(random.several(length, length, |random| {
-                    let change = random_change(random, &world);
+                    let change = gate::change(random_change(random, &world));
                     change.apply(&mut world);
                     change
                 }));
@@ -159,7 +160,10 @@ impl History {
                 ..failure
             })?;
         }
-        read(&census, self.host, tables.engine(), packets).map_err(Failure::of)
+        read(&census, self.host, tables.engine(), packets).map_err(Failure::of)?;
+        let world = world.pending();
+        let census = Census::new(&world);
+        compare(&census, self.host, tables.pending(), packets).map_err(Failure::pending)
     }
 }
 

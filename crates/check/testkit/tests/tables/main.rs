@@ -9,6 +9,7 @@
 mod compare;
 mod engine;
 mod failure;
+mod gate;
 mod histories;
 mod hosts;
 mod reading;

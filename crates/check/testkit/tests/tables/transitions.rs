@@ -8,13 +8,13 @@ use std::net::IpAddr;
 
 use ocicat_flow::Verdict;
 use ocicat_node::{EndpointId, NodeState, StackId};
-use ocicat_oracle::{Census, Direction, Packet};
+use ocicat_oracle::{Census, Direction, Packet, Stage};
 use ocicat_testkit::Post;
 
 use crate::compare::{far_and_near, id, service};
 use crate::engine::Host;
 use crate::failure::Failure;
-use crate::hosts;
+use crate::{gate, hosts};
 
 /// Two worlds, one change apart, and all states from the tables of one to those of the other.
 pub struct Transition<'a> {
@@ -43,7 +43,8 @@ impl Transition<'_> {
                 }
             }
         }
-        for endpoint in hosts::here(self.old, self.host) {
+        let hosts = hosts::here(self.old, self.host).filter(|_| gate::HOSTS_IN_FLIGHT);
+        for endpoint in hosts {
             if hosts::here(self.new, self.host).any(|other| other.key == endpoint.key) {
                 for post in hosts::posts(endpoint) {
                     self.check_one(&Judge::Post(post), packet)?;
@@ -98,8 +99,8 @@ enum Judge {
 /// the row of the stack, and the outcome of the row.
 const LOOKUPS: usize = 5;
 
-/// `None` where nothing judges; or what was not found.
-type Met = Result<Option<Verdict>, &'static str>;
+/// The verdict, or what was not found.
+type Met = Result<Verdict, &'static str>;
 
 impl Judge {
     /// The verdict, with each of the look-ups in its own state.
@@ -116,7 +117,7 @@ impl Judge {
                     .class_of(near)
                     .ok_or("no class of the near address")?;
                 match hosts::stack(states[1], post, class).map_err(|_| "no host endpoint")? {
-                    None => return Ok(None),
+                    None => return Ok(passed(post.stage)),
                     found => found,
                 }
             }
@@ -127,7 +128,15 @@ impl Judge {
         let row = rows.rows.get(&class).unwrap_or(&rows.default_row);
         let row = states[4].rows.get(row).ok_or("no such row")?;
         let outcome = states[4].outcomes.get(&row.outcome(&service(packet)));
-        Ok(Some(outcome.ok_or("no such outcome")?.verdict))
+        Ok(outcome.ok_or("no such outcome")?.verdict)
+    }
+}
+
+/// What becomes of a packet at a stage where nothing judges.
+fn passed(stage: Stage) -> Verdict {
+    match stage {
+        Stage::Untracked | Stage::PreDnat => Verdict::Next,
+        Stage::Forward | Stage::Local => Verdict::Allow,
     }
 }
 

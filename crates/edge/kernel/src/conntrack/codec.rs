@@ -85,6 +85,11 @@ pub(super) fn mark(change: &MarkChange) -> Vec<u8> {
     body
 }
 
+/// The body of a [`DELETE`] of all entries, of both families.
+pub(super) fn everything() -> Vec<u8> {
+    wire::netfilter_header(ANY_FAMILY, 0)
+}
+
 /// The body of a question for the number of entries.
 pub(super) fn stats() -> Vec<u8> {
     wire::netfilter_header(ANY_FAMILY, 0)

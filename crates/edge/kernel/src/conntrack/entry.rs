@@ -91,6 +91,29 @@ pub struct Counters {
     pub bytes: u64,
 }
 
+impl Tuple {
+    /// The tuple of answers, where nothing is translated. Types of ICMP stay as they are.
+    #[must_use]
+    pub fn turned(&self) -> Self {
+        let layer4 = match self.layer4 {
+            Layer4::Ports {
+                source,
+                destination,
+            } => Layer4::Ports {
+                source: destination,
+                destination: source,
+            },
+            other => other,
+        };
+        Self {
+            source: self.destination,
+            destination: self.source,
+            layer4,
+            ..*self
+        }
+    }
+}
+
 impl Entry {
     /// What names this entry to the kernel.
     #[must_use]

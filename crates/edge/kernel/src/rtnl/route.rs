@@ -251,6 +251,70 @@ impl Rtnl {
     }
 }
 
+/// The way that packets of this host to an address take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Path {
+    /// The number of the interface that they leave by; the loopback's for the host's own addresses.
+    pub interface: u32,
+    /// The address that they take as their source.
+    pub source: Option<IpAddr>,
+}
+
+impl Rtnl {
+    /// Asks the kernel which way packets to an address take; `None` if there is no route.
+    ///
+    /// # Errors
+    /// `Kernel` for a refusal other than that there is no route; `Malformed` if the answer cannot be
+    /// read.
+    pub fn path_to(&mut self, destination: IpAddr) -> Result<Option<Path>> {
+        let mut message = RouteMessage::default();
+        message.header.address_family = super::family(destination);
+        message.header.destination_prefix_length = if destination.is_ipv4() { 32 } else { 128 };
+        let to = match destination {
+            IpAddr::V4(v4) => RouteAddress::Inet(v4),
+            IpAddr::V6(v6) => RouteAddress::Inet6(v6),
+        };
+        message.attributes.push(RouteAttribute::Destination(to));
+        let object = format!("the way to {destination}");
+        let request = Request::new(object, libc::RTM_GETROUTE, 0, &message);
+        let mut found = None;
+        let asked = self.transport.query(request.outgoing(), |answer| {
+            if answer.kind == libc::RTM_NEWROUTE {
+                found = read_path(answer)?.or(found);
+            }
+            Ok(())
+        });
+        match asked {
+            Ok(()) => Ok(found),
+            Err(error) if error.errno().is_some_and(|errno| NO_WAY.contains(&errno)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// What the kernel says of addresses that no route leads to.
+const NO_WAY: &[i32] = &[
+    libc::ENETUNREACH,
+    libc::EHOSTUNREACH,
+    libc::EINVAL,
+    libc::EACCES,
+    libc::ESRCH,
+];
+
+fn read_path(message: Message<'_>) -> Result<Option<Path>> {
+    let message = RouteMessage::parse(message.body)
+        .map_err(|error| Error::malformed("a route", error.to_string()))?;
+    let (mut interface, mut source) = (None, None);
+    for attribute in &message.attributes {
+        match attribute {
+            RouteAttribute::Oif(index) => interface = Some(*index),
+            RouteAttribute::PrefSource(address) => source = ip(address),
+            _ => {}
+        }
+    }
+    Ok(interface.map(|interface| Path { interface, source }))
+}
+
 impl From<RouteKind> for u8 {
     fn from(kind: RouteKind) -> Self {
         match kind {

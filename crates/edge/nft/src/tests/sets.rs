@@ -66,6 +66,54 @@ fn round_trip(set: &Set, mut elements: Vec<Element>, printed: &str) {
     });
 }
 
+/// Numbers come and go in one message, are named when they are refused, and a map of a given size holds
+/// no more.
+#[test]
+fn maps_of_numbers() {
+    inside(|| {
+        let mut connection = Connection::open().expect("opens");
+        let set = Set::map("rows", [KeyType::ClassId], KeyType::ClassId).size(3_000);
+        let map = || set.name.clone();
+        let pairs: Vec<(u32, u32)> = (0..3_000).map(|n| (0x1000_0000 + n, n)).collect();
+        let mut transaction = table(&set, Vec::new());
+        transaction.push(Op::AddNumbers {
+            map: map(),
+            pairs: pairs.clone(),
+        });
+        connection.commit(&transaction).expect("loads");
+        let found = |connection: &mut Connection| {
+            let found = connection.dump_table(&TableId::inet("t"));
+            found.expect("is read").expect("exists").sets["rows"].clone()
+        };
+        let mut expected: Vec<Element> =
+            pairs.iter().map(|(k, v)| Element::number(*k, *v)).collect();
+        expected.sort();
+        let held = found(&mut connection);
+        assert_eq!((&held.set, &held.elements), (&set, &expected));
+        let one_more = vec![(7, 8)];
+        let full = change(&set, |_| Op::AddNumbers {
+            map: map(),
+            pairs: one_more,
+        });
+        let refusal = connection.commit(&full).expect_err("there is no room");
+        assert!(
+            refusal.to_string().contains("add element rows { 0:7 "),
+            "{refusal}"
+        );
+        let twice = change(&set, |_| Op::DelNumbers {
+            map: map(),
+            pairs: vec![pairs[5], (9, 9)],
+        });
+        let refusal = connection.commit(&twice).expect_err("one is not there");
+        let text = refusal.to_string();
+        assert!(text.contains("delete element rows { 0:9 }"), "{text}");
+        connection
+            .commit(&change(&set, |_| Op::DelNumbers { map: map(), pairs }))
+            .expect("are deleted");
+        assert_eq!(found(&mut connection).elements, []);
+    });
+}
+
 fn port(n: u16) -> Value {
     Value::InetService(n)
 }

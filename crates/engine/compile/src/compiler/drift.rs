@@ -24,9 +24,10 @@ impl Compiler {
     /// counts as a difference.
     #[must_use]
     pub fn differences(&self, found: &Ruleset) -> Vec<String> {
-        let mut ops = skeleton::base_chains();
+        let with_hosts = self.has_hosts();
+        let mut ops = skeleton::base_chains(with_hosts);
         ops.extend(self.program());
-        ops.extend(skeleton::turn_over(self.epoch, &self.config));
+        ops.extend(skeleton::turn_over(self.epoch, &self.config, with_hosts));
         let (desired, actual) = (desired(ops), actual(found, self.epoch));
         let mut out = Vec::new();
         let chains: BTreeSet<_> = desired.chains.keys().chain(actual.chains.keys()).collect();

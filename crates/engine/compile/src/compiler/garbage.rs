@@ -8,6 +8,7 @@ use ocicat_node::{ClassId, OutcomeId, RowId};
 use ocicat_program::nft::{Element, Op};
 
 use super::{Compiler, InstalledRow, delete};
+use crate::host::{BuiltStage, near_element, near_set};
 use crate::layout::{self, Named};
 use crate::stack::{self, StackNumber};
 use crate::{cells, intervals};
@@ -20,6 +21,10 @@ pub(super) struct Garbage {
     pub(super) stacks: Vec<StackNumber>,
     /// Rows of classes without addresses.
     pub(super) classes: Vec<(StackNumber, ClassId, RowId)>,
+    /// Stages of host endpoints that were removed or built anew.
+    pub(super) stages: Vec<BuiltStage>,
+    /// Near classes without addresses, by the number of the stage.
+    pub(super) near: Vec<(u32, ClassId, StackNumber)>,
     /// Port intervals that were cut.
     pub(super) intervals: Vec<u32>,
 }
@@ -29,11 +34,20 @@ impl Garbage {
         self.outcomes.get(&id)
     }
 
+    /// Takes back a near class that leads to that stack. `false` if it is not here.
+    pub(super) fn take_near(&mut self, stage: u32, class: ClassId, stack: StackNumber) -> bool {
+        let before = self.near.len();
+        self.near.retain(|known| *known != (stage, class, stack));
+        self.near.len() != before
+    }
+
     fn is_empty(&self) -> bool {
         self.outcomes.is_empty()
             && self.rows.is_empty()
             && self.stacks.is_empty()
             && self.classes.is_empty()
+            && self.stages.is_empty()
+            && self.near.is_empty()
             && self.intervals.is_empty()
     }
 }
@@ -52,6 +66,15 @@ impl Compiler {
         let garbage = std::mem::take(&mut self.garbage);
         let epoch = self.epoch;
         let mut ops = Vec::new();
+        for (number, class, stack) in garbage.near {
+            if garbage.stages.iter().all(|stage| stage.number != number) {
+                ops.push(Op::DelElements {
+                    set: near_set(number, epoch).id(),
+                    elements: vec![near_element(class, stack, epoch)],
+                });
+            }
+        }
+        ops.extend(garbage.stages.iter().flat_map(|stage| stage.drop(epoch)));
         let mut pairs: BTreeMap<StackNumber, Vec<(u32, u32)>> = BTreeMap::new();
         for (number, class, row) in garbage.classes {
             pairs
@@ -60,6 +83,9 @@ impl Compiler {
                 .push(stack::pair(class, row));
         }
         pairs.retain(|number, _| !garbage.stacks.contains(number));
+        for installed in self.stacks.values_mut() {
+            installed.held -= pairs.get(&installed.number).map_or(0, Vec::len);
+        }
         ops.extend(pairs.into_iter().map(|(number, pairs)| Op::DelNumbers {
             map: number.rows(epoch),
             pairs,

@@ -6,9 +6,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use ipnet::IpNet;
-use ocicat_node::{ClassId, EndpointId, RowId, Stack, StackId};
+use ocicat_node::{ClassId, EndpointId, HostEndpoint, RowId, Stack, StackId, StageStacks};
 use ocicat_program::nft::Op;
 
 use super::update::Sorted;
@@ -31,8 +32,16 @@ pub(super) struct Moves {
     before: Vec<Option<ClassId>>,
     /// Prefixes with the class they come from and the one they go to.
     moved: Vec<(IpNet, ClassId, ClassId)>,
-    /// The addresses that each stack judged before, of endpoints that stay.
-    users: BTreeMap<StackId, BTreeSet<(EndpointId, IpAddr)>>,
+    /// Who was judged by each stack before, and stays.
+    users: BTreeMap<StackId, Users>,
+}
+
+#[derive(Default)]
+struct Users {
+    /// Addresses of workloads.
+    addresses: BTreeSet<(EndpointId, IpAddr)>,
+    /// A host endpoint is among them: it judges packets of any addresses.
+    is_host: bool,
 }
 
 impl Moves {
@@ -40,6 +49,7 @@ impl Moves {
     pub(super) fn before(
         prefixes: &Prefixes,
         endpoints: &BTreeMap<EndpointId, InstalledEndpoint>,
+        hosts: &BTreeMap<EndpointId, Arc<HostEndpoint>>,
         sorted: &Sorted<'_>,
     ) -> Self {
         let mut named: Vec<ClassId> = Vec::new();
@@ -64,7 +74,7 @@ impl Moves {
                 .collect(),
             before: sorted.classes.iter().map(around).collect(),
             moved: Vec::new(),
-            users: users(endpoints, sorted),
+            users: users(endpoints, hosts, sorted),
         }
     }
 
@@ -77,6 +87,14 @@ impl Moves {
                 self.moved.push((*prefix, from, to));
             }
         }
+    }
+
+    /// Whether a packet could find its near address in a class of the old state and its far address
+    /// in one of the new, or the other way, and so meet a stack and a row that belong together in
+    /// neither.
+    pub(super) fn mixes_near<S: PartialEq>(&self, stack: impl Fn(ClassId) -> S) -> bool {
+        let changes = |(_, from, to): &(IpNet, ClassId, ClassId)| stack(*from) != stack(*to);
+        self.moved.len() > 1 && self.moved.iter().any(changes)
     }
 
     /// Gives the old stack rows for classes that are new. `new` is what takes its place, if it is
@@ -114,7 +132,9 @@ impl Moves {
                 _ => update.replace = true,
             }
         }
-        if !pairs.is_empty() {
+        if old.held + pairs.len() > old.capacity {
+            update.replace = true;
+        } else if !pairs.is_empty() {
             let map = old.number.rows(epoch);
             update.apply.push(Op::AddNumbers { map, pairs });
         }
@@ -122,13 +142,12 @@ impl Moves {
 
     /// The classes that addresses come from, by the class they go to. A lone user of a stack does
     /// not meet its own addresses there.
-    fn pairs(
-        &self,
-        users: &BTreeSet<(EndpointId, IpAddr)>,
-    ) -> BTreeMap<ClassId, BTreeSet<ClassId>> {
-        let endpoints: BTreeSet<&EndpointId> = users.iter().map(|(endpoint, _)| endpoint).collect();
+    fn pairs(&self, users: &Users) -> BTreeMap<ClassId, BTreeSet<ClassId>> {
+        let Users { addresses, is_host } = users;
+        let endpoints: BTreeSet<&EndpointId> =
+            addresses.iter().map(|(endpoint, _)| endpoint).collect();
         let own: BTreeSet<IpNet> = match endpoints.len() {
-            1 => users
+            1 if !is_host => addresses
                 .iter()
                 .map(|(_, address)| IpNet::from(*address))
                 .collect(),
@@ -147,9 +166,10 @@ impl Moves {
 /// Who was judged by the stacks that the change names, and stays.
 fn users(
     endpoints: &BTreeMap<EndpointId, InstalledEndpoint>,
+    hosts: &BTreeMap<EndpointId, Arc<HostEndpoint>>,
     sorted: &Sorted<'_>,
-) -> BTreeMap<StackId, BTreeSet<(EndpointId, IpAddr)>> {
-    let mut users: BTreeMap<StackId, BTreeSet<(EndpointId, IpAddr)>> = BTreeMap::new();
+) -> BTreeMap<StackId, Users> {
+    let mut users: BTreeMap<StackId, Users> = BTreeMap::new();
     // Only packets whose address changes class have anything to bridge.
     if sorted.stacks.is_empty() || sorted.classes.is_empty() {
         return users;
@@ -162,9 +182,15 @@ fn users(
         for local in endpoint.policy.iter().flat_map(|policy| &policy.addresses) {
             for stack in [local.ingress, local.egress] {
                 let user = (id.clone(), local.address);
-                users.entry(stack).or_default().insert(user);
+                users.entry(stack).or_default().addresses.insert(user);
             }
         }
+    }
+    let staying = hosts
+        .iter()
+        .filter(|(id, _)| !matches!(sorted.hosts.get(id), Some(None)));
+    for stack in staying.flat_map(|(_, host)| host.stages.values().flat_map(StageStacks::stacks)) {
+        users.entry(stack).or_default().is_host = true;
     }
     users
 }

@@ -1,9 +1,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ocicat_flow::{Decider, Direction, Verdict as FlowVerdict};
-use ocicat_node::{Cells, Change, LocalAddress, NodeState, PortRange, Protocol, SourceCut};
+use ocicat_node::{
+    Cells, Change, HostEndpoint, HostInterfaces, LocalAddress, NodeState, PortRange, Protocol,
+    SourceCut, Stage, StageStacks,
+};
 
 use super::*;
+use crate::HostLink;
 
 /// A table as a list of operations leaves it. Panics where the kernel would refuse.
 #[derive(Default, PartialEq, Eq, Debug, Clone)]
@@ -31,6 +35,14 @@ impl Table {
                             Verdict::Jump(to) | Verdict::Goto(to))) if to == chain)
                     };
                     let used = self.sets.iter().find(|(_, e)| e.values().any(jumps));
+                    assert!(used.is_none(), "{chain} is used by {:?}", used.map(|u| u.0));
+                    let leads = |rule: &ocicat_program::nft::Rule| {
+                        rule.expressions.iter().any(|x| {
+                            matches!(x, ocicat_program::nft::Expression::Verdict(
+                                Verdict::Jump(to) | Verdict::Goto(to)) if to == chain)
+                        })
+                    };
+                    let used = self.chains.iter().find(|(_, r)| r.iter().any(leads));
                     assert!(used.is_none(), "{chain} is used by {:?}", used.map(|u| u.0));
                 }
                 Op::AddRule(rule) => {
@@ -232,6 +244,7 @@ impl World {
             }
         }
         self.endpoint(&stacks);
+        self.host_endpoint(&stacks, &classes);
         self.tidy();
     }
 
@@ -250,11 +263,45 @@ impl World {
         }
     }
 
+    fn host_endpoint(&mut self, stacks: &[StackId], classes: &[ClassId]) {
+        let name: EndpointId = format!("hep/{}", self.chance.below(3)).into();
+        if self.chance.below(6) == 0 {
+            self.state.host_endpoints.remove(&name);
+            return;
+        }
+        let mut stages = BTreeMap::new();
+        for (stage, direction) in [
+            (Stage::Untracked, Direction::Ingress),
+            (Stage::PreDnat, Direction::Ingress),
+            (Stage::Local, Direction::Ingress),
+            (Stage::Local, Direction::Egress),
+        ] {
+            let mut by_near = BTreeMap::new();
+            for _ in 0..self.chance.below(3) {
+                by_near.extend(self.pick(classes).zip(self.pick(stacks)));
+            }
+            if let (Some(default), false) = (self.pick(stacks), self.chance.below(4) == 0) {
+                stages.insert((stage, direction), StageStacks { default, by_near });
+            }
+        }
+        let interfaces = match self.chance.below(3) {
+            0 => HostInterfaces::All,
+            1 => HostInterfaces::ByAddress(vec!["10.0.0.1".parse().expect("an address")]),
+            _ => HostInterfaces::Named("eth1".into()),
+        };
+        let endpoint = Arc::new(HostEndpoint { interfaces, stages });
+        self.state.host_endpoints.insert(name, endpoint);
+    }
+
     /// Removes what nothing refers to, as the calculation does.
     fn tidy(&mut self) {
         let classes: BTreeSet<ClassId> = self.state.classes.values().copied().collect();
         let used: BTreeSet<StackId> = (self.state.endpoints.values())
             .flat_map(|e| e.addresses.iter().flat_map(|a| [a.ingress, a.egress]))
+            .chain(self.state.host_endpoints.values().flat_map(|host| {
+                let stages = host.stages.values();
+                stages.flat_map(StageStacks::stacks).collect::<Vec<_>>()
+            }))
             .collect();
         let newest = self.next;
         self.state
@@ -262,6 +309,11 @@ impl World {
             .retain(|id, _| used.contains(id) || id.0 + 20 > newest);
         for stack in self.state.stacks.values_mut() {
             stack.rows.retain(|class, _| classes.contains(class));
+        }
+        for host in self.state.host_endpoints.values_mut() {
+            for stage in Arc::make_mut(host).stages.values_mut() {
+                stage.by_near.retain(|class, _| classes.contains(class));
+            }
         }
         let rows: BTreeSet<RowId> = (self.state.stacks.values())
             .flat_map(|s| s.rows.values().copied().chain([s.default_row]))
@@ -324,6 +376,14 @@ fn difference(old: &NodeState, new: &NodeState) -> Vec<Change> {
             out.push(Change::Endpoint(id.clone(), Some(policy.clone())));
         }
     }
+    for (id, host) in &new.host_endpoints {
+        if old.host_endpoints.get(id) != Some(host) {
+            out.push(Change::HostEndpoint(id.clone(), Some(host.clone())));
+        }
+    }
+    let gone = old.host_endpoints.keys();
+    let gone = gone.filter(|id| !new.host_endpoints.contains_key(*id));
+    out.extend(gone.map(|id| Change::HostEndpoint(id.clone(), None)));
     let gone = old.stacks.keys().filter(|id| !new.stacks.contains_key(*id));
     out.extend(gone.map(|id| Change::StackRemoved(*id)));
     let gone = old.rows.keys().filter(|id| !new.rows.contains_key(*id));
@@ -371,13 +431,19 @@ fn updates_lead_where_installing_leads() {
         let mut compiler = Compiler::new(Config::default());
         let mut table = Table::default();
         let _ = compiler.update(&[], &attachments());
+        let addresses = vec!["10.0.0.1".parse().expect("an address")];
+        compiler.set_links(vec![HostLink {
+            name: "eth0".to_owned(),
+            addresses,
+        }]);
         let mut known = NodeState::default();
         for step in 0..40 {
             world.change();
             let delta = difference(&known, &world.state);
             known = world.state.clone();
             let update = compiler.update(&delta, &[]);
-            if step == 0 {
+            if step == 0 || update.replace {
+                table = Table::default();
                 table.apply(&compiler.install(None).ops);
             } else {
                 assert_no_younger_chain(&update.apply);
@@ -390,9 +456,13 @@ fn updates_lead_where_installing_leads() {
         }
         table.apply(&compiler.collect());
         let mut fresh = Table::default();
-        fresh.apply(&skeleton::base_chains());
+        fresh.apply(&skeleton::base_chains(compiler.has_hosts()));
         fresh.apply(&compiler.program());
-        fresh.apply(&skeleton::turn_over(compiler.epoch(), &Config::default()));
+        fresh.apply(&skeleton::turn_over(
+            compiler.epoch(),
+            &Config::default(),
+            compiler.has_hosts(),
+        ));
         assert_eq!(table, fresh, "seed {seed}");
     }
 }
@@ -546,10 +616,40 @@ fn what_no_row_can_bridge_is_replaced() {
 }
 
 #[test]
-fn the_marks_are_the_two_highest_bits_of_the_mask() {
+fn a_full_map_is_made_anew() {
+    let (mut compiler, changes) = small();
+    let mut table = Table::default();
+    let mut other = Compiler::new(Config::default());
+    let _ = other.update(&changes, &attachments());
+    table.apply(&other.install(None).ops);
+    let _ = compiler.install(None);
+    let room = crate::stack::capacity(0);
+    let mut made = 0;
+    for class in 2..2 * room {
+        let row = Change::StackRow(StackId(1), ClassId(class), Some(RowId(2)));
+        let update = compiler.update(&[row], &[]);
+        let sets = update.prepare.iter().filter_map(|op| match op {
+            Op::AddSet(set) => set.size,
+            _ => None,
+        });
+        for size in sets {
+            made += 1;
+            assert_eq!(class - 2, room, "not before it is full");
+            assert!(size > room);
+        }
+        for ops in [update.prepare, update.apply, compiler.collect()] {
+            table.apply(&ops);
+        }
+    }
+    assert_eq!(made, 1);
+}
+
+#[test]
+fn the_marks_are_the_three_highest_bits_of_the_mask() {
     let config = Config {
         mark_mask: 0x0000_ff00,
         ..Config::default()
     };
-    assert_eq!((config.ended(), config.decided()), (0x8000, 0x4000));
+    let marks = (config.ended(), config.decided(), config.passed());
+    assert_eq!(marks, (0x8000, 0x4000, 0x2000));
 }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use ocicat_flow::{Direction, Outcome};
 use ocicat_node::{
-    Attachment, Change, ClassId, EndpointId, EndpointPolicy, OutcomeId, Row, RowId, Stack, StackId,
+    Attachment, Change, ClassId, EndpointId, EndpointPolicy, HostEndpoint, OutcomeId, Row, RowId,
+    Stack, StackId,
 };
 use ocicat_program::nft::{Element, Op};
 
@@ -24,6 +25,7 @@ pub(super) struct Sorted<'a> {
     rows: Vec<(RowId, Option<&'a Arc<Row>>)>,
     pub(super) stacks: BTreeMap<StackId, StackChange<'a>>,
     pub(super) endpoints: BTreeMap<&'a EndpointId, Option<&'a EndpointPolicy>>,
+    pub(super) hosts: BTreeMap<&'a EndpointId, Option<&'a Arc<HostEndpoint>>>,
 }
 
 impl Sorted<'_> {
@@ -92,7 +94,12 @@ impl Compiler {
             self.update_outcome(*id, *outcome, &mut update);
         }
         self.update_rows(&sorted.rows, &mut update);
-        let mut moves = Moves::before(&self.prefixes, &self.endpoints, &sorted);
+        let mut moves = Moves::before(
+            &self.prefixes,
+            &self.endpoints,
+            &self.hosts.endpoints,
+            &sorted,
+        );
         self.prefixes
             .change(self.epoch, &sorted.classes, &mut update.apply);
         moves.after(&self.prefixes, &sorted);
@@ -103,6 +110,7 @@ impl Compiler {
             }
         }
         self.update_endpoints(&sorted.endpoints, attachments, &rebuilt, &mut update.apply);
+        self.update_hosts(&sorted.hosts, &moves, &mut update);
         update
     }
 
@@ -188,7 +196,9 @@ impl Compiler {
         let default_changed = change
             .set
             .is_some_and(|(_, default)| default != installed.stack.default_row);
-        if default_changed || (moves.touched && resettled()) {
+        let come = change.rows.iter().filter(|(_, row)| row.is_some()).count();
+        let is_full = installed.held + come > installed.capacity;
+        if default_changed || is_full || (moves.touched && resettled()) {
             self.rebuild_stack(id, &change, moves, update);
             return true;
         }
@@ -214,7 +224,7 @@ impl Compiler {
         };
         let number = self.fresh_number(direction);
         update.prepare.extend(number.make(self.epoch, &stack));
-        self.stacks.insert(id, InstalledStack { number, stack });
+        self.stacks.insert(id, InstalledStack::new(number, stack));
         true
     }
 
@@ -244,7 +254,7 @@ impl Compiler {
         let number = self.fresh_number(stack.direction);
         update.prepare.extend(number.make(epoch, &stack));
         self.garbage.stacks.push(old.number);
-        self.stacks.insert(id, InstalledStack { number, stack });
+        self.stacks.insert(id, InstalledStack::new(number, stack));
     }
 
     fn change_rows(
@@ -277,6 +287,7 @@ impl Compiler {
             }
             come.extend(row.map(|row| stack::pair(*class, row)));
         }
+        installed.held = installed.held + come.len() - gone.len();
         let map = installed.number.rows(self.epoch);
         if !gone.is_empty() {
             ops.push(Op::DelNumbers {
@@ -381,8 +392,9 @@ fn sort(changes: &[Change]) -> Sorted<'_> {
             Change::Endpoint(id, policy) => {
                 sorted.endpoints.insert(id, policy.as_ref());
             }
-            // Nothing calculates host endpoints yet.
-            Change::HostEndpoint(..) => {}
+            Change::HostEndpoint(id, endpoint) => {
+                sorted.hosts.insert(id, endpoint.as_ref());
+            }
         }
     }
     last_of_each(&mut sorted.classes, |(prefix, _)| *prefix);

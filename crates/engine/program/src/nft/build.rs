@@ -33,9 +33,9 @@ pub use lookup::{
     meta_set_prefix_map, not_in_interval_set, not_in_set, one_of, vmap, vmap_interval,
 };
 pub use matching::{
-    between, ct_direction, ct_state, ct_status, eq, ether, ether_ipv4, ether_ipv6, iifname,
-    iifname_not, ipv4, ipv4_prefix, ipv6, ipv6_prefix, l4proto, masked_eq, masked_neq, neq,
-    not_between, oifname, oifname_not,
+    between, ct_direction, ct_state, ct_status, eq, ether, ether_ipv4, ether_ipv6, fib_daddr_local,
+    iifname, iifname_not, ipv4, ipv4_prefix, ipv6, ipv6_prefix, l4proto, masked_eq, masked_neq,
+    neq, not_between, oifname, oifname_not,
 };
 pub use statement::{
     counter, ct_mark_set, ct_mark_set_from, ct_mark_update, log_group, masquerade,

@@ -3,7 +3,7 @@ use serde_json::json;
 use super::*;
 use crate::Severity;
 use crate::document;
-use crate::policy::{CalicoPolicy, PolicyStage, Subject};
+use crate::policy::{CalicoPolicy, PolicyStage, StagedAction, Subject};
 use crate::rule::Action;
 
 /// Decodes the one object of a YAML text.
@@ -205,6 +205,58 @@ fn global_policies() {
 }
 
 #[test]
+fn staged_policies() {
+    let staged = |kind: &str, spec: &str| {
+        let decoded = yaml(&format!(
+            "apiVersion: projectcalico.org/v3\nkind: {kind}\nmetadata: {{name: p}}\nspec: {spec}\n"
+        ));
+        let found = problems(&decoded);
+        match decoded.object {
+            Some(
+                Object::StagedNetworkPolicy(staged) | Object::StagedGlobalNetworkPolicy(staged),
+            ) => (staged, found),
+            other => panic!("{other:?}"),
+        }
+    };
+    for (text, action) in [
+        ("Set", StagedAction::Set),
+        ("Delete", StagedAction::Delete),
+        ("Learn", StagedAction::Learn),
+        ("Ignore", StagedAction::Ignore),
+    ] {
+        let spec = format!("{{stagedAction: {text}, order: 5, ingress: [{{action: Pass}}]}}");
+        let (read, found) = staged("StagedNetworkPolicy", &spec);
+        assert_eq!((read.action, found), (action, vec![]));
+        assert_eq!(
+            (read.policy.order, read.policy.ingress.len()),
+            (Some(5.0), 1)
+        );
+        assert_eq!(read.policy.metadata.namespace.as_deref(), Some("default"));
+    }
+    let (read, found) = staged("StagedGlobalNetworkPolicy", "{applyOnForward: true}");
+    assert_eq!(
+        (read.action, read.policy.stage),
+        (StagedAction::Set, PolicyStage::Forward)
+    );
+    assert_eq!((read.policy.metadata.namespace, found.len()), (None, 0));
+    let (read, found) = staged("StagedGlobalNetworkPolicy", "{stagedAction: Add, ordr: 5}");
+    assert_eq!(
+        (read.action, read.policy.subject),
+        (StagedAction::Ignore, Subject::Unreadable)
+    );
+    assert_eq!(
+        found[0],
+        "spec.stagedAction: \"Add\": expected Set, Delete, Learn or Ignore"
+    );
+    assert!(found[1].contains("did you mean \"order\"?"));
+    let (_, found) = policy("NetworkPolicy", "  stagedAction: Set");
+    assert!(
+        found[0].starts_with("spec.stagedAction: unknown field"),
+        "{found:?}"
+    );
+}
+
+#[test]
 fn tiers() {
     let tier = |name: &str, spec: &str| {
         let decoded = yaml(&format!(
@@ -257,6 +309,21 @@ spec: {nets: [10.1.2.3/8, nonsense, 'fd00::1']}",
         found[2].starts_with("spec.nets[1]: \"nonsense\": expected a CIDR"),
         "{found:?}"
     );
+
+    let decoded = yaml(
+        "
+apiVersion: projectcalico.org/v3
+kind: NetworkSet
+metadata: {name: s}
+spec: {nets: [10.0.0.0/8], allowedEgressDomains: ['*.Example.com', 'a b']}",
+    );
+    let Some(Object::NetworkSet(set)) = &decoded.object else {
+        panic!()
+    };
+    assert_eq!(set.domains, ["*.example.com".into()]);
+    let found = problems(&decoded);
+    assert!(found[0].starts_with("spec.allowedEgressDomains[1]: \"a b\": expected a domain name"));
+    assert!(found[1].starts_with("warning: spec.allowedEgressDomains: no observer of names"));
 
     let decoded = yaml(
         "

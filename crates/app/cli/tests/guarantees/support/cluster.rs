@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, UdpSocket};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -40,7 +40,12 @@ pub struct Choice {
     pub stores_anything: bool,
     /// What policy lets a workload send to its own host gets there.
     pub endpoint_to_host: bool,
+    /// The agents reach the API server over the wire, and not by its socket.
+    pub api_on_the_wire: bool,
 }
+
+/// Where the API server is on the wire: a port that no fail-safe list names.
+pub const API_ON_THE_WIRE: &str = "172.29.0.200:7443";
 
 /// Fields go in this order: processes first, then namespaces, files, and the turn.
 pub struct Cluster {
@@ -94,6 +99,12 @@ impl Cluster {
         let mut arguments = vec!["apiserver", "--data", "memory", "--listen"];
         let listen = format!("unix:{}", socket.display());
         arguments.push(&listen);
+        if choice.api_on_the_wire {
+            let interface = rtnl.link_index("wire").unwrap();
+            let net = "172.29.0.200/24".parse().unwrap();
+            rtnl.apply(&Address { interface, net }.replace()).unwrap();
+            relay(&wire, API_ON_THE_WIRE.parse().unwrap(), &socket);
+        }
         if choice.stores_anything {
             arguments.push("--no-validation");
         }
@@ -216,6 +227,31 @@ impl Cluster {
     }
 }
 
+/// Hands connections to `place` on to a unix socket, until the test ends: the API server itself listens
+/// to no other machine.
+fn relay(namespace: &Namespace, place: SocketAddr, socket: &Path) {
+    let listener = namespace.run(|| TcpListener::bind(place)).unwrap().unwrap();
+    let socket = socket.to_owned();
+    std::thread::spawn(move || {
+        for near in listener.incoming().flatten() {
+            let Ok(far) = UnixStream::connect(&socket) else {
+                continue;
+            };
+            let (Ok(near_too), Ok(far_too)) = (near.try_clone(), far.try_clone()) else {
+                continue;
+            };
+            std::thread::spawn(move || {
+                let _ = std::io::copy(&mut &near_too, &mut &far_too);
+                let _ = far_too.shutdown(Shutdown::Write);
+            });
+            std::thread::spawn(move || {
+                let _ = std::io::copy(&mut &far, &mut &near);
+                let _ = near.shutdown(Shutdown::Write);
+            });
+        }
+    });
+}
+
 /// Namespaces and pools; the agents register their nodes.
 fn create_basics(api: &Api) {
     for name in NAMESPACES {
@@ -236,27 +272,28 @@ impl Host {
             Ipv6Addr::new(0xfd00, 0x29, 0, 0, 0, 0, 0, number.into()).into(),
         ];
         let text = |path: PathBuf| path.display().to_string();
-        let action = if choice.endpoint_to_host {
-            "Accept"
-        } else {
-            "Drop"
-        };
-        let arguments = [
+        let mut arguments = vec![
             "--log-level".to_owned(),
             "info".to_owned(),
             "agent".to_owned(),
             format!("--node={name}"),
             format!("--node-ip={}", addresses[0]),
             format!("--node-ip={}", addresses[1]),
-            format!("--api={}", api.endpoint()),
+            match choice.api_on_the_wire {
+                true => format!("--api=http://{API_ON_THE_WIRE}"),
+                false => format!("--api={}", api.endpoint()),
+            },
             format!("--run-dir={}", text(directory.join("run"))),
             format!("--state-dir={}", text(directory.join("state"))),
-            format!("--endpoint-to-host={action}"),
         ];
+        // A flag would win over what a test configures.
+        if choice.endpoint_to_host {
+            arguments.push("--endpoint-to-host=Accept".to_owned());
+        }
         Self {
             name,
             agent: None,
-            arguments: arguments.into(),
+            arguments,
             directory,
             namespace: ScratchNamespace::create("ocig-h").unwrap(),
             addresses,

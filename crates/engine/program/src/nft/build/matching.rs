@@ -2,10 +2,15 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::super::expression::{CmpOp, CtDirection, CtKey, Expression, MetaKey, RangeOp, Register};
+use super::super::expression::{
+    CmpOp, CtDirection, CtKey, Expression, FibResult, MetaKey, RangeOp, Register, fib_flag,
+};
 use super::super::value::Value;
 use super::load::{ETHER_TYPE, L4PROTO, Load};
 use super::{bitwise, hton, prefix_mask};
+
+/// `RTN_LOCAL` of `linux/rtnetlink.h`.
+const RTN_LOCAL: u32 = 2;
 
 /// `meta nfproto ipv4`: what `nft` writes before `ip ...` in a table of family inet.
 #[must_use]
@@ -145,6 +150,23 @@ pub fn ct_state(bits: u32) -> Vec<Expression> {
 #[must_use]
 pub fn ct_status(bits: u32) -> Vec<Expression> {
     ct_bits(CtKey::Status, bits)
+}
+
+/// `fib daddr type local`: the packet is for an address of this host.
+#[must_use]
+pub fn fib_daddr_local() -> Vec<Expression> {
+    vec![
+        Expression::Fib {
+            result: FibResult::AddrType,
+            flags: fib_flag::DADDR,
+            to: Register::R1,
+        },
+        Expression::Cmp {
+            op: CmpOp::Eq,
+            from: Register::R1,
+            value: RTN_LOCAL.to_ne_bytes().to_vec(),
+        },
+    ]
 }
 
 /// `ct direction original` or `ct direction reply`

@@ -1,6 +1,7 @@
 use super::super::tests::{problems, yaml};
 use super::*;
 use crate::Object;
+use crate::policy::StagedAction;
 
 fn read(spec: &str) -> (NetworkPolicy, Vec<String>) {
     let decoded = yaml(&format!(
@@ -194,6 +195,46 @@ fn ports_that_cannot_be_read_never_widen() {
         assert_eq!(read.ports, Some(vec![]), "{port}");
         assert_eq!(read.peers.map(|peers| peers.len()), Some(1));
     }
+}
+
+#[test]
+fn all_mistakes_of_a_rule_are_said() {
+    let (rule, found) = ingress(
+        "{form: [], from: [{ipBlock: {cdr: x, cidr: 10.0.0.0/33}}, {podSelectr: {}, podSelector: []}],
+          ports: [{prt: 1, port: 0, protocol: tcp}]}",
+    );
+    assert_eq!(found.len(), 8, "{found:?}");
+    assert_eq!((rule.peers, rule.ports), (Some(vec![]), None));
+}
+
+#[test]
+fn staged_policies() {
+    let staged = |spec: &str| {
+        let decoded = yaml(&format!(
+            "apiVersion: projectcalico.org/v3\nkind: StagedKubernetesNetworkPolicy\n\
+             metadata: {{name: p, namespace: shop}}\nspec: {spec}\n"
+        ));
+        let found = problems(&decoded);
+        match decoded.object {
+            Some(Object::StagedKubernetesNetworkPolicy(staged)) => (staged, found),
+            other => panic!("{other:?}"),
+        }
+    };
+    let (read, found) = staged("{podSelector: {}, ingress: [{}], stagedAction: Delete}");
+    assert_eq!((read.action, found.len()), (StagedAction::Delete, 0));
+    assert_eq!(read.policy.ingress.len(), 1);
+    assert_eq!(staged("{}").0.action, StagedAction::Set);
+    let (read, found) = staged("{stagedAction: set, podSelectr: {}}");
+    assert_eq!(
+        (read.action, read.policy.pod_selector),
+        (StagedAction::Ignore, None)
+    );
+    assert_eq!(found.len(), 2, "{found:?}");
+    let (_, found) = super::tests::read("{stagedAction: Set}");
+    assert!(
+        found[0].contains("stagedAction: unknown field"),
+        "{found:?}"
+    );
 }
 
 #[test]

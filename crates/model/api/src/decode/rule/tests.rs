@@ -222,6 +222,231 @@ fn parts_that_cannot_be_read_are_left_out_and_noted() {
     }
 }
 
+/// One egress rule of a policy of that kind.
+fn egress(kind: &str, rule: &str) -> (Rule, Vec<String>) {
+    let (mut policy, problems) = policy(kind, &format!("  egress: [{rule}]"));
+    (policy.egress.remove(0), problems)
+}
+
+#[test]
+fn services() {
+    let (rule, problems) = one("{action: Allow, source: {services: {name: web}, ports: []}}");
+    assert_eq!(problems, Vec::<String>::new());
+    let service = rule.source.service.unwrap();
+    assert_eq!((&*service.namespace, &*service.name), ("default", "web"));
+    let text =
+        "{action: Deny, protocol: TCP, destination: {services: {name: web, namespace: shop}}}";
+    let (rule, problems) = egress("GlobalNetworkPolicy", text);
+    assert_eq!(problems, Vec::<String>::new());
+    assert_eq!(&*rule.destination.service.unwrap().namespace, "shop");
+    for (text, part) in [
+        (
+            "{services: {name: web}}",
+            "services: missing namespace: expected the namespace of",
+        ),
+        (
+            "{services: {namespace: shop}}",
+            "services: missing name: expected the name of a service",
+        ),
+        (
+            "{services: {name: a_b, namespace: shop}}",
+            "services.name: \"a_b\": expected at most 253",
+        ),
+        (
+            "{services: {name: a, namespace: S}}",
+            "services.namespace: \"S\": expected at most 63",
+        ),
+        (
+            "{services: {name: a, namespace: shop, port: 1}}",
+            "services.port: unknown field",
+        ),
+        ("{services: web}", "services: \"web\": expected a mapping"),
+        (
+            "{services: {name: a, namespace: s}, selector: has(a)}",
+            "expected services without selector",
+        ),
+        (
+            "{services: {name: a, namespace: s}, nets: [10.0.0.0/8]}",
+            "expected services without nets",
+        ),
+        (
+            "{services: {name: a, namespace: s}, ports: [80]}",
+            "expected services without ports",
+        ),
+        (
+            "{services: {name: a, namespace: s}, serviceAccounts: {}}",
+            "without serviceAccounts",
+        ),
+    ] {
+        let (rule, problems) = egress(
+            "GlobalNetworkPolicy",
+            &format!("{{action: Allow, protocol: TCP, destination: {text}}}"),
+        );
+        assert!(
+            problems.iter().any(|text| text.contains(part)),
+            "{text}: {problems:?}"
+        );
+        assert_eq!(
+            (rule.destination.service, rule.unreadable.is_empty()),
+            (None, false),
+            "{text}"
+        );
+    }
+    let (_, problems) = one("{action: Allow, destination: {services: {name: web}}}");
+    assert!(problems[0].ends_with("expected services only in the source of an ingress rule"));
+    let (_, problems) = egress(
+        "NetworkPolicy",
+        "{action: Allow, source: {services: {name: web}}}",
+    );
+    assert!(problems[0].ends_with("only in the destination of an egress rule"));
+}
+
+#[test]
+fn http() {
+    let text = "{action: Allow, http: {methods: [GET, '*'], paths: [{exact: /a}, {prefix: /b}]}}";
+    let (rule, problems) = one(text);
+    assert_eq!(
+        problems,
+        [
+            "warning: spec.ingress[0].http: no layer-7 proxy enforces this yet: until one does, the rule \
+          matches nothing"
+        ]
+    );
+    assert_eq!(rule.unreadable.len(), 1);
+    let http = rule.http.unwrap();
+    assert_eq!((http.methods.len(), http.paths.len()), (2, 2));
+    for (text, part) in [
+        (
+            "{action: Deny, http: {}}",
+            "http: expected http only in a rule with action Allow",
+        ),
+        (
+            "{action: Allow, protocol: UDP, http: {}}",
+            "expected protocol TCP in a rule with http, not UDP",
+        ),
+        (
+            "{action: Allow, http: []}",
+            "http: a list: expected a mapping",
+        ),
+        (
+            "{action: Allow, http: {method: [GET]}}",
+            "did you mean \"methods\"?",
+        ),
+        (
+            "{action: Allow, http: {methods: GET}}",
+            "methods: \"GET\": expected a list",
+        ),
+        (
+            "{action: Allow, http: {methods: ['']}}",
+            "methods[0]: \"\": expected a method such as GET",
+        ),
+        (
+            "{action: Allow, http: {paths: [{}]}}",
+            "paths[0]: expected one of exact and prefix",
+        ),
+        (
+            "{action: Allow, http: {paths: [{exact: /a, prefix: /b}]}}",
+            "expected one of exact and prefix",
+        ),
+        (
+            "{action: Allow, http: {paths: [{exat: /a}]}}",
+            "did you mean \"exact\"?",
+        ),
+        (
+            "{action: Allow, http: {paths: [{exact: a}]}}",
+            "exact: \"a\": expected a path",
+        ),
+        (
+            "{action: Allow, http: {paths: [{prefix: '/a?b'}]}}",
+            "prefix: \"/a?b\": expected a path",
+        ),
+    ] {
+        assert_eq!(unreadable(text, part).http, None, "{text}");
+    }
+    let many = vec!["GET"; 21].join(", ");
+    unreadable(
+        &format!("{{action: Allow, http: {{methods: [{many}]}}}}"),
+        "methods: 21 entries: expected at most 20",
+    );
+    let many = vec!["{exact: /}"; 21].join(", ");
+    unreadable(
+        &format!("{{action: Allow, http: {{paths: [{many}]}}}}"),
+        "paths: 21 entries: expected at most 20",
+    );
+    let long = format!("/{}", "x".repeat(1024));
+    unreadable(
+        &format!("{{action: Allow, http: {{paths: [{{exact: {long}}}]}}}}"),
+        "expected at most 1024 characters",
+    );
+    let (rule, problems) = egress("NetworkPolicy", "{action: Allow, http: {}}");
+    assert_eq!(rule.http, None);
+    assert!(problems[0].ends_with("http: expected http only in ingress rules"));
+}
+
+#[test]
+fn domains() {
+    let (rule, problems) = egress(
+        "NetworkPolicy",
+        "{action: Allow, destination: {domains: ['*.Example.com', a.]}}",
+    );
+    assert_eq!(
+        problems,
+        [
+            "warning: spec.egress[0].destination.domains: no observer of names enforces this yet: until \
+          one does, the rule matches nothing"
+        ]
+    );
+    assert_eq!(rule.unreadable.len(), 1);
+    assert_eq!(
+        rule.destination.domains,
+        ["*.example.com".into(), "a".into()]
+    );
+    let many = vec!["a.b"; 257].join(", ");
+    for (text, part) in [
+        (
+            "{action: Deny, destination: {domains: [a.b]}}",
+            "domains only in a rule with action Allow",
+        ),
+        (
+            "{action: Allow, source: {domains: [a.b]}}",
+            "only in the destination of an egress rule",
+        ),
+        (
+            "{action: Allow, destination: {domains: ['a.*']}}",
+            "domains[0]: \"a.*\": expected a domain name",
+        ),
+        (
+            "{action: Allow, destination: {domains: a.b}}",
+            "domains: \"a.b\": expected a list",
+        ),
+        (
+            &format!("{{action: Allow, destination: {{domains: [{many}]}}}}"),
+            "257 entries: expected at most 256",
+        ),
+    ] {
+        let (rule, problems) = egress("NetworkPolicy", text);
+        assert!(
+            problems.iter().any(|text| text.contains(part)),
+            "{text}: {problems:?}"
+        );
+        assert!(rule.destination.domains.is_empty() && !rule.unreadable.is_empty());
+    }
+    unreadable(
+        "{action: Allow, destination: {domains: [a.b]}}",
+        "only in the destination of an egress",
+    );
+}
+
+#[test]
+fn all_mistakes_of_a_rule_are_said() {
+    let (rule, problems) = one(
+        "{action: Allow, protcol: TCP, protocol: ICMP, icmp: {typ: 1, code: 300},
+          source: {net: [x], nets: [y], serviceAccounts: {name: a, names: 5}}}",
+    );
+    assert_eq!(problems.len(), 7, "{problems:?}");
+    assert_eq!(rule.unreadable.len(), 7);
+}
+
 #[test]
 fn an_unreadable_action_denies() {
     for rule in ["{}", "{action: allow}", "{action: 5}", "{action: null}"] {

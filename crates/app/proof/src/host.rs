@@ -1,0 +1,234 @@
+//! The part of an agent that is tested: from a world to the program in the kernel.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use anyhow::Context;
+use ocicat_compile::{Compiler, Config, Named, TABLE, outcome_of};
+use ocicat_nft::object::{
+    Chain, ChainKind, ElementKey, Hook, Key, Op, Policy, Rule, TableId, Transaction, Value, build,
+    priority,
+};
+use ocicat_node::{Attachment, EndpointId};
+use ocicat_oracle::{Judgement, World};
+use ocicat_policy::{Engine, Locality};
+use ocicat_testkit::Change;
+
+use crate::field::{Field, LINKS, LinkId};
+use crate::words::judgement;
+
+/// Which endpoints are of the host, and whether connections are tracked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Mode {
+    pub(crate) home: Home,
+    pub(crate) tracking: Tracking,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Home {
+    /// All endpoints.
+    Everybody,
+    /// Those of `node-1`.
+    One,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tracking {
+    Tracked,
+    /// A rule of another table keeps all packets out of connection tracking.
+    Untracked,
+}
+
+impl Mode {
+    /// Each combination for every fourth seed.
+    pub(crate) fn of_seed(seed: u64) -> Self {
+        Self {
+            home: [Home::Everybody, Home::One][usize::from(seed % 4 >= 2)],
+            tracking: [Tracking::Tracked, Tracking::Untracked][usize::from(seed % 2 == 1)],
+        }
+    }
+}
+
+/// A world in force in the kernel of a field.
+pub(crate) struct Host {
+    engine: Engine,
+    compiler: Compiler,
+    /// Where each local endpoint is attached. Endpoints beyond the number of links are not.
+    places: BTreeMap<EndpointId, (LinkId, Vec<IpAddr>)>,
+}
+
+impl Host {
+    /// Puts a world into force in place of whatever was.
+    pub(crate) fn install(field: &mut Field, world: &World, mode: Mode) -> anyhow::Result<Self> {
+        let mut engine = Engine::new(match mode.home {
+            Home::Everybody => Locality::Everything,
+            Home::One => Locality::Node("node-1".into()),
+        });
+        for object in world.objects.values() {
+            engine.upsert(object);
+        }
+        let delta = engine.commit().delta;
+        let mut host = Self {
+            engine,
+            compiler: Compiler::new(Config::default()),
+            places: BTreeMap::new(),
+        };
+        let attachments = host.attach(field);
+        let _ = host.compiler.update(&delta, &attachments);
+        for table in field.nft.tables()? {
+            let ops = vec![Op::DelTable];
+            field.nft.commit(&Transaction { table, ops })?;
+        }
+        if mode.tracking == Tracking::Untracked {
+            field.nft.commit(&without_tracking())?;
+        }
+        let transaction = host.compiler.install(None);
+        field
+            .nft
+            .commit(&transaction)
+            .context("installing the program")?;
+        field.route(host.routes())?;
+        Ok(host)
+    }
+
+    /// Follows a change of the world as an agent does: in steps, with a grace period before what went
+    /// out of use is removed.
+    pub(crate) fn follow(&mut self, field: &mut Field, change: &Change) -> anyhow::Result<()> {
+        match change {
+            Change::Put(object) => self.engine.upsert(object),
+            Change::Delete(key) => self.engine.remove(key),
+        }
+        let delta = self.engine.commit().delta;
+        let attachments = self.attach(field);
+        let update = self.compiler.update(&delta, &attachments);
+        if update.replace {
+            let table = TableId::inet(TABLE);
+            let found = field.nft.dump_table(&table)?;
+            let transaction = self.compiler.install(found.as_ref());
+            field.nft.commit(&transaction).context("replacing")?;
+            let found = field.nft.dump_table(&table)?.context("no table")?;
+            let sweep = self.compiler.sweep(&found);
+            field.nft.commit(&sweep).context("sweeping")?;
+        } else {
+            for transaction in update.transactions() {
+                field.nft.commit(&transaction).context("changing")?;
+            }
+        }
+        if self.compiler.has_garbage() {
+            ocicat_kernel::grace::wait();
+            let ops = self.compiler.collect();
+            let table = TableId::inet(TABLE);
+            field
+                .nft
+                .commit(&Transaction { table, ops })
+                .context("collecting")?;
+        }
+        field.route(self.routes())
+    }
+
+    /// The endpoints attached to links, by name.
+    pub(crate) fn at_link(&self, link: LinkId) -> Option<&EndpointId> {
+        let mut places = self.places.iter();
+        places.find(|(_, place)| place.0 == link).map(|(id, _)| id)
+    }
+
+    /// The links of all endpoints that have an address.
+    pub(crate) fn links_of(&self, address: IpAddr) -> Vec<LinkId> {
+        let has = self
+            .places
+            .values()
+            .filter(|(_, addresses)| addresses.contains(&address));
+        has.map(|(link, _)| *link).collect()
+    }
+
+    /// The judgement of an outcome by its number in the kernel.
+    pub(crate) fn judgement(&self, number: u32) -> Option<Judgement> {
+        judgement(self.compiler.outcome(outcome_of(number)?)?)
+    }
+
+    /// Packets counted so far, by judgement.
+    pub(crate) fn counted(&self, field: &mut Field) -> anyhow::Result<BTreeMap<Judgement, u64>> {
+        let mut counted = BTreeMap::new();
+        for named in [Named::Allow, Named::Deny] {
+            let set = self.compiler.set(named);
+            for (key, counter) in field.nft.counters(&TableId::inet(TABLE), &set)? {
+                let ElementKey::Exact(Key(values)) = key else {
+                    continue;
+                };
+                let [Value::ClassId(number)] = values[..] else {
+                    continue;
+                };
+                let judgement = self
+                    .judgement(number)
+                    .with_context(|| format!("the kernel counts {number:#x}, which is nothing"))?;
+                *counted.entry(judgement).or_default() += counter.packets;
+            }
+        }
+        Ok(counted)
+    }
+
+    /// Gives endpoints links, and says what that changes.
+    fn attach(&mut self, field: &Field) -> Vec<(EndpointId, Option<Attachment>)> {
+        let mut wanted: BTreeMap<EndpointId, Vec<IpAddr>> = BTreeMap::new();
+        for (id, policy) in self.engine.local_endpoints() {
+            let addresses = policy.addresses.iter().map(|local| local.address);
+            wanted.insert(id.clone(), addresses.collect());
+        }
+        let gone = self.places.keys().filter(|id| !wanted.contains_key(*id));
+        let gone: Vec<EndpointId> = gone.cloned().collect();
+        for id in &gone {
+            self.places.remove(id);
+        }
+        let mut changes: Vec<_> = gone.into_iter().map(|id| (id, None)).collect();
+        let taken: BTreeSet<LinkId> = self.places.values().map(|(link, _)| *link).collect();
+        let mut free = (0..LINKS).map(LinkId).filter(|link| !taken.contains(link));
+        for (id, addresses) in wanted {
+            let place = match self.places.get(&id) {
+                Some((_, before)) if *before == addresses => continue,
+                Some((link, _)) => *link,
+                None => match free.next() {
+                    Some(link) => link,
+                    None => continue,
+                },
+            };
+            let attachment = Attachment {
+                interface: field.name(place).to_owned(),
+                mac: field.macs(place).0.0,
+                addresses: addresses.clone(),
+            };
+            self.places.insert(id.clone(), (place, addresses));
+            changes.push((id, Some(attachment)));
+        }
+        changes
+    }
+
+    /// Of two endpoints with one address the first has the route.
+    fn routes(&self) -> BTreeMap<IpAddr, LinkId> {
+        let mut routes = BTreeMap::new();
+        for (link, addresses) in self.places.values() {
+            for address in addresses {
+                routes.entry(*address).or_insert(*link);
+            }
+        }
+        routes
+    }
+}
+
+fn without_tracking() -> Transaction {
+    let chain = Chain::base(
+        "raw",
+        ChainKind::Filter,
+        Hook::Prerouting,
+        // After fragments have been put together, before anything of ours.
+        priority::RAW - 50,
+        Policy::Accept,
+    );
+    Transaction {
+        table: TableId::inet("proof"),
+        ops: vec![
+            Op::AddTable { comment: None },
+            Op::AddChain(chain),
+            Op::AddRule(Rule::new("raw").with(build::notrack())),
+        ],
+    }
+}

@@ -1,0 +1,87 @@
+//! `ocicat-proof soak`: trials of one seed after the other for as long as wanted.
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use clap::{Parser, Subcommand};
+use ocicat_proof::{Failure, Field, Plan, Tally, trial};
+
+/// Compares the kernel's verdicts with the oracle's.
+#[derive(Debug, Parser)]
+#[command(name = "ocicat-proof")]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Random worlds until the time is over or something differs. Needs root
+    Soak {
+        #[arg(long, default_value_t = 5)]
+        minutes: u64,
+        /// Of the first world; each following one has the next
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// Packets in each state of a world
+        #[arg(long, default_value_t = 500)]
+        packets: usize,
+        /// Changes of each world
+        #[arg(long, default_value_t = 4)]
+        changes: usize,
+        /// End after so many packets, if that is sooner
+        #[arg(long)]
+        limit: Option<u64>,
+    },
+}
+
+/// 0: no difference; 1: a difference; 3: it could not be tried.
+fn main() -> ExitCode {
+    let Command::Soak {
+        minutes,
+        seed,
+        packets,
+        changes,
+        limit,
+    } = Args::parse().command;
+    let mut field = match Field::create() {
+        Ok(field) => field,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            return ExitCode::from(3);
+        }
+    };
+    let (start, mut told) = (Instant::now(), Instant::now());
+    let until = Duration::from_secs(minutes.saturating_mul(60));
+    let mut tally = Tally::default();
+    let mut seed = seed;
+    while start.elapsed() < until && limit.is_none_or(|limit| tally.packets < limit) {
+        let plan = Plan {
+            seed,
+            packets,
+            changes,
+        };
+        match trial(&mut field, &plan) {
+            Ok(more) => tally.add(&more),
+            Err(failure) => {
+                println!("{tally}");
+                eprintln!("{failure}");
+                return ExitCode::from(match failure {
+                    Failure::Differs(_) => 1,
+                    Failure::Broken(_) => 3,
+                });
+            }
+        }
+        seed = seed.wrapping_add(1);
+        if told.elapsed() > Duration::from_secs(30) {
+            told = Instant::now();
+            println!("{:>5} s: {tally}", start.elapsed().as_secs());
+        }
+    }
+    println!(
+        "next seed {seed}; in {:.1} s: {tally}",
+        start.elapsed().as_secs_f64()
+    );
+    println!("kernel and oracle agree");
+    ExitCode::SUCCESS
+}

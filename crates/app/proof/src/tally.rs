@@ -1,0 +1,75 @@
+//! How much was tried.
+
+use std::fmt;
+
+/// What trials have covered. A number that stays 0 is something that was not tested.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    pub worlds: u64,
+    /// States of worlds: one at the beginning and one after each change.
+    pub states: u64,
+    pub packets: u64,
+    pub allowed: u64,
+    pub denied: u64,
+    /// Allowed by an outcome that logs.
+    pub logged: u64,
+    /// Dropped because connection tracking calls them invalid.
+    pub invalid: u64,
+    /// Judged without connection tracking.
+    pub untracked: u64,
+    pub fragmented: u64,
+    /// With IPv4 options or IPv6 extension headers.
+    pub extended: u64,
+    pub ipv6: u64,
+    /// Judged at both ends.
+    pub twice: u64,
+    /// States whose packets were sent again because the machine had lost some.
+    pub repeated: u64,
+}
+
+impl Tally {
+    /// Adds another.
+    pub fn add(&mut self, other: &Self) {
+        let pairs = [
+            (&mut self.worlds, other.worlds),
+            (&mut self.states, other.states),
+            (&mut self.packets, other.packets),
+            (&mut self.allowed, other.allowed),
+            (&mut self.denied, other.denied),
+            (&mut self.logged, other.logged),
+            (&mut self.invalid, other.invalid),
+            (&mut self.untracked, other.untracked),
+            (&mut self.fragmented, other.fragmented),
+            (&mut self.extended, other.extended),
+            (&mut self.ipv6, other.ipv6),
+            (&mut self.twice, other.twice),
+            (&mut self.repeated, other.repeated),
+        ];
+        for (sum, more) in pairs {
+            *sum += more;
+        }
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} packets in {} states of {} worlds: {} allowed ({} logged), {} denied, {} invalid; {} judged \
+             at both ends, {} untracked, {} IPv6, {} in fragments, {} with options; {} states repeated",
+            self.packets,
+            self.states,
+            self.worlds,
+            self.allowed,
+            self.logged,
+            self.denied,
+            self.invalid,
+            self.twice,
+            self.untracked,
+            self.ipv6,
+            self.fragmented,
+            self.extended,
+            self.repeated,
+        )
+    }
+}

@@ -1,0 +1,256 @@
+//! One world and its changes, many packets.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use ocicat_oracle::{Census, Judgement, Packet, Verdict, World};
+use ocicat_testkit::{Query, Random, Scenario, minimise, random_change, random_world};
+
+use crate::expectation::{Expected, Shot, shots};
+use crate::field::Field;
+use crate::frame::{Cut, Options, Shape};
+use crate::host::{Host, Mode, Tracking};
+use crate::tally::Tally;
+
+/// How often packets are sent again before a difference counts: a busy machine may lose some.
+const ATTEMPTS: u32 = 3;
+
+/// What a trial does.
+#[derive(Debug, Clone, Copy)]
+pub struct Plan {
+    pub seed: u64,
+    /// In each state of the world.
+    pub packets: usize,
+    /// Changes of the world, each followed as an agent follows it.
+    pub changes: usize,
+}
+
+/// Why a trial did not succeed.
+#[derive(Debug)]
+pub enum Failure {
+    /// Kernel and oracle differ; how, and the smallest world that shows it as a scenario file.
+    Differs(String),
+    /// The trial could not be made.
+    Broken(anyhow::Error),
+}
+
+impl<E: Into<anyhow::Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::Broken(error.into())
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Differs(text) => f.write_str(text),
+            Self::Broken(error) => write!(f, "{error:#}"),
+        }
+    }
+}
+
+/// Puts the world of a seed into force and asks kernel and oracle; then changes it and asks again.
+///
+/// # Errors
+/// The first difference, or what kept it from being tried.
+pub fn trial(field: &mut Field, plan: &Plan) -> Result<Tally, Failure> {
+    let mut random = Random::new(plan.seed);
+    let mut world = random_world(&mut random);
+    let mode = Mode::of_seed(plan.seed);
+    let mut host = Host::install(field, &world, mode)?;
+    let mut tally = Tally {
+        worlds: 1,
+        ..Tally::default()
+    };
+    for step in 0..=plan.changes {
+        if step > 0 {
+            let change = random_change(&mut random, &world);
+            change.apply(&mut world);
+            host.follow(field, &change)?;
+        }
+        let census = Census::new(&world);
+        let batch = (plan.packets, &mut random);
+        let shots = shots(field, &host, &census, mode.tracking, batch);
+        match ask(field, &host, shots, mode.tracking, &mut tally)? {
+            Ok(()) => {}
+            Err((text, shot)) => {
+                let place = format!("seed {}, after {step} changes, {mode:?}", plan.seed);
+                return Err(Failure::Differs(told(
+                    field, &world, mode, &place, &text, shot,
+                )));
+            }
+        }
+    }
+    Ok(tally)
+}
+
+/// A difference, and the packet if it is about one.
+type Difference = (String, Option<Box<Shot>>);
+
+fn ask(
+    field: &mut Field,
+    host: &Host,
+    mut shots: Vec<Shot>,
+    tracking: Tracking,
+    tally: &mut Tally,
+) -> anyhow::Result<Result<(), Difference>> {
+    let mut found = Ok(());
+    for attempt in 0..ATTEMPTS {
+        if attempt > 0 {
+            tally.repeated += 1;
+        }
+        found = ask_once(field, host, &mut shots)?;
+        if found.is_ok() {
+            count(&shots, tracking, tally);
+            break;
+        }
+    }
+    Ok(found)
+}
+
+fn ask_once(
+    field: &mut Field,
+    host: &Host,
+    shots: &mut [Shot],
+) -> anyhow::Result<Result<(), Difference>> {
+    field.forget()?;
+    let before = host.counted(field)?;
+    let mut frames = Vec::new();
+    for shot in &mut *shots {
+        shot.number = field.next_number();
+        frames.extend(shot.frames(field));
+    }
+    let decided: Vec<u32> = shots
+        .iter()
+        .filter(|shot| shot.expected != Expected::Invalid)
+        .map(|shot| shot.number)
+        .collect();
+    let answers = field.inject(&frames, |answers| {
+        decided.iter().all(|number| answers.is_decided(*number))
+    })?;
+    let different = shots
+        .iter()
+        .find_map(|shot| Some((shot.difference(host, &answers)?, shot)));
+    if let Some((text, shot)) = different {
+        return Ok(Err((text, Some(Box::new(shot.clone())))));
+    }
+    let expected = expected_counts(shots);
+    let mut counted = host.counted(field)?;
+    for (judgement, packets) in before {
+        // What has gone meanwhile is not there any more.
+        if let Some(now) = counted.get_mut(&judgement) {
+            *now -= packets;
+        }
+    }
+    counted.retain(|_, packets| *packets > 0);
+    let wrong = expected
+        .keys()
+        .chain(counted.keys())
+        .find(|judgement| expected.get(*judgement) != counted.get(*judgement));
+    Ok(match wrong {
+        None => Ok(()),
+        Some(judgement) => {
+            let of =
+                |counts: &BTreeMap<Judgement, u64>| counts.get(judgement).copied().unwrap_or(0);
+            let text = format!(
+                "{judgement}\nexpected to decide {} packets, counted {}",
+                of(&expected),
+                of(&counted)
+            );
+            let shot = shots.iter().find(|shot| shot.is_judged_by(judgement));
+            Err((text, shot.cloned().map(Box::new)))
+        }
+    })
+}
+
+impl Shot {
+    fn judgements(&self) -> &[Judgement] {
+        match &self.expected {
+            Expected::Judged(judgements) => judgements,
+            Expected::Invalid => &[],
+        }
+    }
+
+    fn is_judged_by(&self, judgement: &Judgement) -> bool {
+        self.judgements().contains(judgement)
+    }
+}
+
+fn expected_counts(shots: &[Shot]) -> BTreeMap<Judgement, u64> {
+    let mut expected = BTreeMap::new();
+    for judgement in shots.iter().flat_map(Shot::judgements) {
+        *expected.entry(judgement.clone()).or_default() += 1;
+    }
+    expected
+}
+
+fn count(shots: &[Shot], tracking: Tracking, tally: &mut Tally) {
+    tally.states += 1;
+    for shot in shots {
+        let judgements = shot.judgements();
+        let denied = judgements.iter().any(|x| x.verdict == Verdict::Deny);
+        let invalid = shot.expected == Expected::Invalid;
+        let allowed = !denied && !invalid;
+        let extended = [shot.shape.options, shot.shape.destination_options];
+        for (is, number) in [
+            (true, &mut tally.packets),
+            (denied, &mut tally.denied),
+            (invalid, &mut tally.invalid),
+            (allowed, &mut tally.allowed),
+            (
+                allowed && judgements.iter().any(|x| !x.logged.is_empty()),
+                &mut tally.logged,
+            ),
+            (tracking == Tracking::Untracked, &mut tally.untracked),
+            (shot.shape.cut != Cut::Whole, &mut tally.fragmented),
+            (extended.contains(&Options::Padding), &mut tally.extended),
+            (shot.packet.source.is_ipv6(), &mut tally.ipv6),
+            (judgements.len() == 2, &mut tally.twice),
+        ] {
+            *number += u64::from(is);
+        }
+    }
+}
+
+/// The smallest world with such a difference, as a scenario file.
+fn told(
+    field: &mut Field,
+    world: &World,
+    mode: Mode,
+    place: &str,
+    text: &str,
+    shot: Option<Box<Shot>>,
+) -> String {
+    let Some(shot) = shot else {
+        return format!(
+            "{place}\n{text}\n\n{}",
+            Scenario::of("Counters differ.", world, [])
+        );
+    };
+    let asked = (shot.packet, shot.shape);
+    let mut again = |world: &World| again(field, world, mode, asked);
+    if again(world).is_none() {
+        let scenario = Scenario::of("The state at the end of the history.", world, []);
+        return format!(
+            "{place}\n{text}\n\nNot so where this world is installed at once: the way to it matters.\n\n\
+             {scenario}"
+        );
+    }
+    let least = minimise(world, |world| again(world).is_some());
+    let text = again(&least).unwrap_or_else(|| text.to_owned());
+    let expected = Census::new(&least).verdict(&shot.packet).verdict;
+    let query = Query::of(&shot.packet, expected, text.as_str());
+    let scenario = Scenario::of("Kernel and oracle differ.", &least, [query]);
+    format!("{place}\n{text}\n\n{scenario}")
+}
+
+/// How the two differ about one packet in a world that is installed at once.
+fn again(field: &mut Field, world: &World, mode: Mode, asked: (Packet, Shape)) -> Option<String> {
+    let host = Host::install(field, world, mode).ok()?;
+    let census = Census::new(world);
+    let mut random = Random::new(0);
+    let shot = Shot::new(field, &host, &census, asked, mode.tracking, &mut random)?;
+    let mut tally = Tally::default();
+    let found = ask(field, &host, vec![shot], mode.tracking, &mut tally).ok()?;
+    found.err().map(|(text, _)| text)
+}

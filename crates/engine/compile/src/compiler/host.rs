@@ -1,0 +1,329 @@
+//! Host endpoints: from what shall be to operations.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ocicat_flow::{Direction, Outcome};
+use ocicat_node::{ClassId, EndpointId, HostEndpoint, ServiceMatch, Stage};
+use ocicat_program::nft::{Element, Op, Verdict};
+
+use super::moves::Moves;
+use super::{Compiler, Update, add, delete};
+use crate::Failsafe;
+use crate::host::{Assignment, BuiltStage, HostLink, link_element, near_element, near_set};
+use crate::layout::{Epoch, HostStage, Named};
+use crate::stack::StackNumber;
+
+type Key = (EndpointId, HostStage);
+
+/// What is known of host endpoints, and what of them is in the kernel.
+#[derive(Debug, Default)]
+pub(super) struct Hosts {
+    pub(super) endpoints: BTreeMap<EndpointId, Arc<HostEndpoint>>,
+    links: Vec<HostLink>,
+    assignment: Assignment,
+    built: BTreeMap<Key, BuiltStage>,
+    elements: BTreeMap<HostStage, BTreeSet<Element>>,
+    next_number: u32,
+    pub(super) is_stale: bool,
+}
+
+/// What a stage shall lead to.
+struct Wanted {
+    default: StackNumber,
+    near: BTreeMap<ClassId, StackNumber>,
+}
+
+impl Compiler {
+    /// Tells which interfaces the host has, with their addresses. Returns whether that may change
+    /// what [`Compiler::update`] does.
+    pub fn set_links(&mut self, links: Vec<HostLink>) -> bool {
+        if self.hosts.links == links {
+            return false;
+        }
+        self.hosts.links = links;
+        self.hosts.is_stale = true;
+        !self.hosts.endpoints.is_empty()
+    }
+
+    /// Whether there is any host endpoint: without one the program has no chains for them.
+    #[must_use]
+    pub fn has_hosts(&self) -> bool {
+        !self.hosts.endpoints.is_empty()
+    }
+
+    /// The host endpoints in force.
+    pub fn host_endpoints(&self) -> impl Iterator<Item = (&EndpointId, &HostEndpoint)> {
+        let endpoints = self.hosts.endpoints.iter();
+        endpoints.map(|(id, endpoint)| (id, &**endpoint))
+    }
+
+    /// The host endpoint of an interface.
+    #[must_use]
+    pub fn host_endpoint_of(&self, link: &str) -> Option<&EndpointId> {
+        self.hosts.assignment.get(link, &self.config)
+    }
+
+    /// Interfaces that have a host endpoint by name or address, and the endpoint of all others.
+    pub fn host_links(
+        &self,
+    ) -> (
+        impl Iterator<Item = (&str, &EndpointId)>,
+        Option<&EndpointId>,
+    ) {
+        let assignment = &self.hosts.assignment;
+        let links = assignment
+            .links
+            .iter()
+            .map(|(name, id)| (name.as_str(), id));
+        (links, assignment.rest.as_ref())
+    }
+
+    /// What the program in force says of a packet at a stage of the interface's host endpoint.
+    /// `None` if that stage judges nothing there.
+    #[must_use]
+    pub fn judge_stage(
+        &self,
+        link: &str,
+        (stage, direction): (Stage, Direction),
+        (near, far): (IpAddr, IpAddr),
+        service: &ServiceMatch,
+    ) -> Option<&Outcome> {
+        let endpoint = self.hosts.endpoints.get(self.host_endpoint_of(link)?)?;
+        let stacks = endpoint.stages.get(&(stage, direction))?;
+        let stack = self
+            .class_of(near)
+            .map_or(stacks.default, |near| stacks.of(near));
+        self.judge(stack, far, service)
+    }
+
+    /// Whether a packet passes the stages of host endpoints by a fail-safe port. `is_reply`: by its
+    /// source port, as where connections are not known.
+    #[must_use]
+    pub fn is_failsafe(
+        &self,
+        direction: Direction,
+        far: IpAddr,
+        service: &ServiceMatch,
+        is_reply: bool,
+    ) -> bool {
+        let list = match (direction, is_reply) {
+            (Direction::Ingress, false) | (Direction::Egress, true) => {
+                &self.config.failsafe_inbound
+            }
+            _ => &self.config.failsafe_outbound,
+        };
+        let port = match is_reply {
+            true => service.source_port,
+            false => service.port,
+        };
+        let fits = |x: &Failsafe| {
+            (x.protocol, x.port) == (service.protocol, port)
+                && x.net.is_none_or(|net| net.contains(&far))
+        };
+        service.protocol.has_ports() && list.iter().any(fits)
+    }
+
+    /// Brings the stages of host endpoints to what they shall be.
+    pub(super) fn update_hosts(
+        &mut self,
+        changes: &BTreeMap<&EndpointId, Option<&Arc<HostEndpoint>>>,
+        moves: &Moves,
+        update: &mut Update,
+    ) {
+        let had_any = self.has_hosts();
+        for (id, endpoint) in changes {
+            match endpoint {
+                Some(endpoint) => {
+                    let endpoint = Arc::clone(endpoint);
+                    self.hosts.endpoints.insert((*id).clone(), endpoint)
+                }
+                None => self.hosts.endpoints.remove(*id),
+            };
+        }
+        if !had_any && !self.has_hosts() {
+            return;
+        }
+        // The base chains are others.
+        update.replace |= had_any != self.has_hosts();
+        if self.hosts.is_stale || !changes.is_empty() {
+            self.hosts.is_stale = false;
+            self.hosts.assignment =
+                Assignment::of(&self.hosts.endpoints, &self.hosts.links, &self.config);
+        }
+        let wanted = self.wanted_stages();
+        for (key, wanted) in &wanted {
+            match self.hosts.built.remove(key) {
+                Some(built) => self.change_stage(key, built, wanted, moves, update),
+                None => self.build_stage(key, wanted, wanted.near.is_empty(), update),
+            }
+        }
+        let gone: Vec<Key> = (self.hosts.built.keys())
+            .filter(|key| !wanted.contains_key(*key))
+            .cloned()
+            .collect();
+        for key in gone {
+            self.garbage.stages.extend(self.hosts.built.remove(&key));
+        }
+        self.point_links(update);
+    }
+
+    fn wanted_stages(&self) -> BTreeMap<Key, Wanted> {
+        let number = |id| self.stacks.get(&id).map(|stack| stack.number);
+        let mut out = BTreeMap::new();
+        for (id, endpoint) in &self.hosts.endpoints {
+            for ((stage, direction), stacks) in &endpoint.stages {
+                let Some(stage) = HostStage::of(*stage, *direction) else {
+                    continue;
+                };
+                let Some(default) = number(stacks.default) else {
+                    continue;
+                };
+                let near = (stacks.by_near.iter())
+                    .filter_map(|(class, stack)| Some((*class, number(*stack)?)))
+                    .collect();
+                out.insert((id.clone(), stage), Wanted { default, near });
+            }
+        }
+        out
+    }
+
+    fn build_stage(&mut self, key: &Key, wanted: &Wanted, is_plain: bool, update: &mut Update) {
+        let built = BuiltStage {
+            number: self.hosts.next_number,
+            stage: key.1,
+            default: wanted.default,
+            near: wanted.near.clone(),
+            asks_near: !is_plain,
+        };
+        self.hosts.next_number += 1;
+        update.prepare.extend(built.make(self.epoch));
+        self.hosts.built.insert(key.clone(), built);
+    }
+
+    /// A stage that asks for the near class may be met by a packet between that look-up and the
+    /// next. What that packet could then meet must be of the old state or of the new one.
+    fn change_stage(
+        &mut self,
+        key: &Key,
+        mut built: BuiltStage,
+        wanted: &Wanted,
+        moves: &Moves,
+        update: &mut Update,
+    ) {
+        let asks = built.asks_near || !wanted.near.is_empty();
+        if asks && moves.mixes_near(|class| wanted.near.get(&class).unwrap_or(&wanted.default)) {
+            update.replace = true;
+        }
+        if built.default != wanted.default || (!built.asks_near && !wanted.near.is_empty()) {
+            update.replace |= moves.touched && asks;
+            self.garbage.stages.push(built);
+            self.build_stage(key, wanted, wanted.near.is_empty(), update);
+            return;
+        }
+        let (mut gone, mut come) = (Vec::new(), Vec::new());
+        let epoch = self.epoch;
+        let classes: BTreeSet<ClassId> = (built.near.keys().chain(wanted.near.keys()))
+            .copied()
+            .collect();
+        for class in classes {
+            let (old, new) = (built.near.get(&class), wanted.near.get(&class));
+            if old == new {
+                continue;
+            }
+            match (old, new) {
+                (None, Some(stack)) if self.garbage.take_near(built.number, class, *stack) => {}
+                (Some(stack), None) if self.prefixes.is_vacant(class) => {
+                    // Packets in flight may still carry the class.
+                    self.garbage.near.push((built.number, class, *stack));
+                }
+                _ => {
+                    let is_fresh = old.is_none() && moves.vacant.contains(&class);
+                    update.replace |= moves.touched && !is_fresh;
+                    gone.extend(old.map(|stack| near_element(class, *stack, epoch)));
+                    come.extend(new.map(|stack| near_element(class, *stack, epoch)));
+                }
+            }
+        }
+        let set = near_set(built.number, epoch).id();
+        for (elements, is_gone) in [(gone, true), (come, false)] {
+            let set = set.clone();
+            match elements.is_empty() {
+                true => {}
+                false if is_gone => update.apply.push(Op::DelElements { set, elements }),
+                false => update.apply.push(Op::AddElements { set, elements }),
+            }
+        }
+        built.near.clone_from(&wanted.near);
+        self.hosts.built.insert(key.clone(), built);
+    }
+
+    /// Points interfaces at the chains of their endpoints.
+    fn point_links(&mut self, update: &mut Update) {
+        let epoch = self.epoch;
+        for stage in HostStage::ALL {
+            let elements = self.link_elements(stage);
+            let old = self.hosts.elements.entry(stage).or_default();
+            let gone: Vec<Element> = old.difference(&elements).cloned().collect();
+            let come: Vec<Element> = elements.difference(old).cloned().collect();
+            *old = elements;
+            if !gone.is_empty() {
+                let named = Named::Host(stage);
+                update.apply.push(delete(named, epoch, gone));
+            }
+            if !come.is_empty() {
+                let named = Named::Host(stage);
+                update.apply.push(add(named, epoch, come));
+            }
+        }
+    }
+
+    fn link_elements(&self, stage: HostStage) -> BTreeSet<Element> {
+        let element = |link: Option<&str>, id: &EndpointId| {
+            let verdict = match self.hosts.built.get(&(id.clone(), stage)) {
+                Some(built) => Verdict::Goto(built.chain(self.epoch)),
+                // A stage without its stack is closed.
+                None if self.has_stage(id, stage) => Verdict::Drop,
+                None => Verdict::Return,
+            };
+            link_element(link, id, verdict)
+        };
+        let assignment = &self.hosts.assignment;
+        let links = assignment.links.iter();
+        links
+            .filter_map(|(link, id)| element(Some(link), id))
+            .chain(assignment.rest.iter().filter_map(|id| element(None, id)))
+            .collect()
+    }
+
+    fn has_stage(&self, id: &EndpointId, stage: HostStage) -> bool {
+        let endpoint = self.hosts.endpoints.get(id);
+        endpoint.is_some_and(|endpoint| {
+            let mut stages = endpoint.stages.keys();
+            stages.any(|(of, direction)| HostStage::of(*of, *direction) == Some(stage))
+        })
+    }
+
+    /// Writes the names of the epoch into the elements of all interfaces.
+    pub(super) fn name_links(&mut self) {
+        // Without endpoints nothing has ever been pointed.
+        for stage in HostStage::ALL {
+            let elements = self.link_elements(stage);
+            self.hosts.elements.insert(stage, elements);
+        }
+    }
+
+    /// The chains and elements of host endpoints.
+    pub(super) fn host_program(&self, epoch: Epoch) -> Vec<Op> {
+        let built = self.hosts.built.values();
+        let mut ops: Vec<Op> = built.flat_map(|built| built.make(epoch)).collect();
+        let elements = self.hosts.elements.iter();
+        ops.extend(
+            elements
+                .filter(|(_, elements)| !elements.is_empty())
+                .map(|(stage, e)| add(Named::Host(*stage), epoch, e.iter().cloned().collect())),
+        );
+        ops
+    }
+}

@@ -1,0 +1,216 @@
+//! The program of random worlds, interpreted, decides what the tables say; and one changed element is
+//! found, whatever map it is in.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ocicat_compile::{Compiler, Config};
+use ocicat_node::{Attachment, NodeState};
+use ocicat_policy::{Engine, Locality};
+use ocicat_program::nft::{
+    Counter, Data, Element, InstalledChain, InstalledRule, InstalledSet, Op, Ruleset, TableId,
+};
+use ocicat_testkit::{Random, random_change, random_world};
+use ocicat_verify::{Attached, Numbering, Report, Subject, Verification, attached};
+
+const WORLDS: u64 = 40;
+
+/// A world in force, as the kernel would tell it.
+struct Host {
+    ruleset: Ruleset,
+    state: NodeState,
+    attached: Vec<Attached>,
+}
+
+impl Host {
+    fn of_seed(seed: u64) -> Self {
+        let mut random = Random::new(seed);
+        let mut world = random_world(&mut random);
+        let mut engine = Engine::new(Locality::Everything);
+        for _ in 0..3 {
+            random_change(&mut random, &world).apply(&mut world);
+        }
+        for object in world.objects.values() {
+            engine.upsert(object);
+        }
+        let delta = engine.commit().delta;
+        let attached: Vec<Attached> = (engine.local_endpoints().enumerate())
+            .map(|(number, (id, policy))| Attached {
+                endpoint: id.clone(),
+                attachment: Attachment {
+                    interface: format!("ocw{number}"),
+                    mac: [2, 0, 0, 0, 0, u8::try_from(number).unwrap()],
+                    addresses: policy.addresses.iter().map(|local| local.address).collect(),
+                },
+            })
+            .collect();
+        let attachments: Vec<_> = (attached.iter())
+            .map(|one| (one.endpoint.clone(), Some(one.attachment.clone())))
+            .collect();
+        let mut compiler = Compiler::new(Config::default());
+        let _ = compiler.update(&delta, &attachments);
+        Self {
+            ruleset: in_kernel(&compiler.install(None).ops),
+            state: engine.snapshot(),
+            attached,
+        }
+    }
+
+    fn verify(&self, ruleset: &Ruleset) -> Report {
+        let config = Config::default();
+        let subject = Subject {
+            ruleset,
+            state: &self.state,
+            config: &config,
+            numbering: Numbering::Same,
+        };
+        Verification::new(subject, self.attached.clone()).complete()
+    }
+}
+
+/// The table that a list of operations makes, as it would be read back.
+fn in_kernel(ops: &[Op]) -> Ruleset {
+    let mut table = Ruleset {
+        table: TableId::inet("ocicat"),
+        comment: None,
+        chains: BTreeMap::new(),
+        sets: BTreeMap::new(),
+    };
+    for op in ops {
+        match op {
+            Op::AddChain(chain) => {
+                let installed = InstalledChain {
+                    chain: chain.clone(),
+                    handle: 0,
+                    rules: Vec::new(),
+                };
+                table.chains.insert(chain.name.clone(), installed);
+            }
+            Op::AddRule(rule) => {
+                let chain = table
+                    .chains
+                    .get_mut(&rule.chain)
+                    .expect("the chain is there");
+                let rule = rule.clone();
+                chain.rules.push(InstalledRule { handle: 0, rule });
+            }
+            Op::FlushChain(chain) => {
+                table
+                    .chains
+                    .get_mut(chain)
+                    .expect("the chain is there")
+                    .rules
+                    .clear();
+            }
+            Op::AddSet(set) => {
+                let installed = InstalledSet {
+                    set: set.clone(),
+                    handle: 0,
+                    elements: Vec::new(),
+                };
+                table.sets.insert(set.name.clone(), installed);
+            }
+            Op::AddElements { set, elements } => {
+                let held = table.sets.get_mut(&set.name).expect("the set is there");
+                let counter = held.set.counter.then(Counter::default);
+                held.elements
+                    .extend(elements.iter().cloned().map(|e| Element { counter, ..e }));
+            }
+            _ => {}
+        }
+    }
+    table
+}
+
+#[test]
+fn programs_of_random_worlds_decide_what_their_tables_say() {
+    let mut sum = Report::default();
+    for seed in 0..WORLDS {
+        let host = Host::of_seed(seed);
+        let report = host.verify(&host.ruleset);
+        assert_eq!(report.differences, [""; 0], "seed {seed}");
+        sum.directions += report.directions;
+        sum.cells += report.cells;
+        sum.pairs += report.pairs;
+    }
+    println!(
+        "{} directions, {} cells, {} pairs",
+        sum.directions, sum.cells, sum.pairs
+    );
+    assert!(sum.cells > 10_000 && sum.pairs > 1_000 && sum.directions > 500);
+}
+
+#[test]
+fn endpoints_are_read_from_the_kernel() {
+    let host = Host::of_seed(1);
+    let by_name = |all: &[Attached]| -> BTreeMap<_, _> {
+        let one = |one: &Attached| {
+            let addresses: BTreeSet<_> = one.attachment.addresses.iter().copied().collect();
+            (
+                one.endpoint.clone(),
+                (one.attachment.interface.clone(), addresses),
+            )
+        };
+        all.iter().map(one).collect()
+    };
+    assert_eq!(by_name(&attached(&host.ruleset)), by_name(&host.attached));
+}
+
+/// Gives an element another value that elements of its map have, or takes it away.
+fn spoilt(ruleset: &Ruleset, set: &str, place: usize) -> Vec<(String, Ruleset)> {
+    let mut out = Vec::new();
+    let elements = &ruleset.sets[set].elements;
+    let element = &elements[place];
+    let other = elements
+        .iter()
+        .map(|e| &e.data)
+        .find(|data| **data != element.data);
+    if let Some(other) = other {
+        let mut spoilt = ruleset.clone();
+        let held = spoilt.sets.get_mut(set).expect("it was just there");
+        held.elements[place].data = other.clone();
+        out.push((format!("{set}: {element} gets {other:?}"), spoilt));
+    }
+    let mut spoilt = ruleset.clone();
+    spoilt
+        .sets
+        .get_mut(set)
+        .expect("it was just there")
+        .elements
+        .remove(place);
+    out.push((format!("{set}: {element} is gone"), spoilt));
+    out
+}
+
+/// One element in each map of each of some worlds. A change that changes no decision is none: an entry
+/// of a row that is equal to what would be found without it, of a class that no address has.
+#[test]
+fn a_changed_element_of_any_map_is_found() {
+    let mut found: BTreeMap<String, [usize; 2]> = BTreeMap::new();
+    let mut random = Random::new(5);
+    for seed in 0..12 {
+        let host = Host::of_seed(seed);
+        for (name, installed) in &host.ruleset.sets {
+            let kind = name.trim_start_matches("rows_");
+            let kind: String = kind.chars().filter(|c| !c.is_ascii_digit()).collect();
+            if installed.elements.is_empty() {
+                continue;
+            }
+            for (what, spoilt) in
+                spoilt(&host.ruleset, name, random.below(installed.elements.len()))
+            {
+                let differing = host.verify(&spoilt).differing;
+                let is_found = usize::from(differing > 0);
+                let counts = found.entry(kind.clone()).or_default();
+                counts[0] += is_found;
+                counts[1] += 1;
+                if is_found == 0 {
+                    println!("seed {seed}: no decision differs where {what}");
+                }
+            }
+        }
+    }
+    println!("{found:?}");
+    for (kind, [found, tried]) in &found {
+        assert!(found * 2 > *tried, "{kind}: {found} of {tried}");
+    }
+}
