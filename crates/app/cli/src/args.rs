@@ -152,7 +152,9 @@ SRC and DST:
   namespace/name            a pod or workload endpoint
   name                      the same, in the namespace of -n
   deploy/name, sts/name     a pod of a controller, in the namespace of -n (or NS/deploy/name)
+  host/NODE, hep/NAME       a host itself; by the interface of a host endpoint
   10.0.0.1, fd00::1         an address; with a port [fd00::1]:443
+Where policies are staged, the answer is given twice: as enforced, and as it would be with them.
 Exit codes: 0 allowed, 1 denied (or it depends), 2 bad input, 3 could not ask.
 
 Examples:

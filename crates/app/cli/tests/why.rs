@@ -75,6 +75,39 @@ fn explanations_read_well() {
     expect("why/explanations.txt", &found.join("\n"));
 }
 
+/// Hosts with host endpoints, cluster policy, services and staged policy.
+#[test]
+fn hosts_and_staged_policy_are_told() {
+    let questions: [&[&str]; 6] = [
+        &["192.0.2.1", "host/edge:22"],
+        &["192.0.2.1", "hep/edge-wan:8080"],
+        &["192.0.2.1", "shop/web:80"],
+        &["192.0.2.1", "shop/web:81"],
+        &["shop/web", "shop/db:5432"],
+        &["shop/web", "host/edge:9100"],
+    ];
+    let found: Vec<String> = questions
+        .iter()
+        .map(|args| {
+            let output = ocicat(&[&["why", "-f", "why/edge.yaml"], *args].concat(), "");
+            assert_eq!(text(&output.stderr), "");
+            let code = output.status.code().unwrap();
+            let args = args.join(" ");
+            format!(
+                "$ ocicat why -f edge.yaml {args}\n{}exit {code}\n",
+                text(&output.stdout)
+            )
+        })
+        .collect();
+    expect("why/edge.txt", &found.join("\n"));
+    let lines = r#"{"from":"shop/web","to":"shop/db","port":5432}
+{"from":"192.0.2.1","to":"host/edge","port":8080}
+{"from":"shop/new","to":"shop/db","port":5432}
+"#;
+    let output = ocicat(&["why", "-f", "why/edge.yaml", "--batch", "-"], lines);
+    expect("why/edge.jsonl", &text(&output.stdout));
+}
+
 #[test]
 fn json_has_both_sides() {
     let output = ocicat(

@@ -6,9 +6,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use ocicat_api::{Kind, Object, ObjectKey, Protocol};
+use ocicat_api::{Object, ObjectKey, Protocol};
 use ocicat_flow::{Direction, Outcome, Verdict};
-use ocicat_node::{ServiceMatch, Stage};
+use ocicat_node::ServiceMatch;
 use ocicat_policy::{Engine, Locality, Pending, Staging};
 
 use crate::contest::Contested;

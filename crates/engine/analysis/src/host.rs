@@ -39,8 +39,8 @@ pub(crate) enum Saying {
     Failsafe(ObjectKey, Stage),
     /// Several host endpoints, and which interface traffic passes is not known.
     Unknown(Vec<ObjectKey>),
-    /// `defaultEndpointToHostAction`.
-    ToHost(EndpointToHost),
+    /// `defaultEndpointToHostAction`, by its name.
+    ToHost(Verdict, &'static str),
 }
 
 impl Found {
@@ -49,7 +49,7 @@ impl Found {
         let (endpoint, stage, outcome) = match &self.saying {
             Saying::Judged(key, stage, outcome) => (Some(key), Some(*stage), Some(outcome)),
             Saying::Failsafe(key, stage) => (Some(key), Some(*stage), None),
-            Saying::Unknown(_) | Saying::ToHost(_) => (None, None, None),
+            Saying::Unknown(_) | Saying::ToHost(..) => (None, None, None),
         };
         let judged = endpoint
             .zip(stage)
@@ -67,7 +67,7 @@ impl Found {
                 let names = names.join(", ");
                 format!("which interface it passes is not known, so none of {names} is asked")
             }
-            Saying::ToHost(action) => format!("defaultEndpointToHostAction {action:?}"),
+            Saying::ToHost(_, action) => format!("defaultEndpointToHostAction {action}"),
         };
         HostStep {
             node: self.node.clone(),
@@ -89,8 +89,7 @@ impl Found {
         match &self.saying {
             Saying::Judged(.., outcome) => outcome.verdict,
             Saying::Failsafe(..) | Saying::Unknown(_) => Verdict::Next,
-            Saying::ToHost(EndpointToHost::Drop) => Verdict::Deny,
-            Saying::ToHost(_) => Verdict::Allow,
+            Saying::ToHost(verdict, _) => *verdict,
         }
     }
 }
@@ -227,10 +226,15 @@ impl Hosts {
 
     fn to_host(&self, node: &Arc<str>) -> Found {
         let action = self.configured(node, |felix| felix.default_endpoint_to_host);
+        let (verdict, name) = match action.unwrap_or(EndpointToHost::Drop) {
+            EndpointToHost::Drop => (Verdict::Deny, "Drop"),
+            EndpointToHost::Return => (Verdict::Allow, "Return"),
+            EndpointToHost::Accept => (Verdict::Allow, "Accept"),
+        };
         Found {
             node: node.clone(),
             direction: Direction::Ingress,
-            saying: Saying::ToHost(action.unwrap_or(EndpointToHost::Drop)),
+            saying: Saying::ToHost(verdict, name),
         }
     }
 

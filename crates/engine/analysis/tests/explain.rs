@@ -322,7 +322,7 @@ status: {phase: Succeeded, podIP: 10.0.0.9}
     );
     let key = |text| match end(text) {
         End::Endpoint(key) => key,
-        End::Address(_) => unreachable!("a name"),
+        _ => unreachable!("a name"),
     };
     let ask = |analysis: &mut Analysis, from: &str| {
         analysis

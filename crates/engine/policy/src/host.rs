@@ -30,7 +30,7 @@ mod near;
 mod tell;
 
 use group::Groups;
-pub(crate) use group::{GroupMove, Place};
+pub(crate) use group::{GroupMove, NEAR_GROUPS, Place};
 use near::NearBlock;
 
 /// A stage of a host endpoint and a direction.
@@ -47,6 +47,8 @@ pub(crate) struct Hosts {
     pub(crate) left: Vec<StackIndex>,
     told: BTreeMap<EndpointId, Arc<ocicat_node::HostEndpoint>>,
     touched: BTreeSet<EntryId>,
+    /// Of which a stage was closed or opened.
+    turned: BTreeSet<EntryId>,
     removed: BTreeSet<EndpointId>,
 }
 
@@ -323,6 +325,15 @@ impl Hosts {
         if listed || !blocks.changed.is_empty() {
             self.ask_near(blocks, interner, questions);
         }
+    }
+
+    /// Policies of host endpoints of which a stage was closed or opened since the last call.
+    pub(crate) fn take_turned(&mut self) -> Vec<PolicyId> {
+        let turned = std::mem::take(&mut self.turned);
+        let hosts = turned.iter().filter_map(|entry| self.items.get(entry));
+        hosts
+            .flat_map(|host| host.policies.iter().copied())
+            .collect()
     }
 
     /// How many host endpoints of this host the policy selects.

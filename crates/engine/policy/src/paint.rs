@@ -244,6 +244,7 @@ impl<'a, 'o> Painter<'a, 'o> {
             Step::EndOfTier { name, token } => By::EndOfTier(name, *token),
             Step::EndOfProfiles => By::EndOfProfiles,
             Step::EndOfStage => By::EndOfStage,
+            Step::OverBudget => By::OverBudget,
         };
         let verdict = match by {
             By::EndOfStage => Verdict::Next,
@@ -304,6 +305,7 @@ enum By<'x, 'a> {
     EndOfTier(&'x Arc<str>, u32),
     EndOfProfiles,
     EndOfStage,
+    OverBudget,
 }
 
 impl By<'_, '_> {
@@ -318,7 +320,7 @@ impl By<'_, '_> {
             Self::Missing(block) => (4, [block.token, 0]),
             Self::EndOfTier(_, token) => (5, [*token, 0]),
             Self::EndOfProfiles => (6, [0, 0]),
-            // 7 is a closed table.
+            Self::OverBudget => (7, [0, 0]),
             Self::EndOfStage => (8, [0, 0]),
         };
         key.extend([tag, a, b]);
@@ -337,6 +339,7 @@ impl By<'_, '_> {
             },
             Self::EndOfProfiles => Decider::EndOfProfiles,
             Self::EndOfStage => Decider::EndOfStage,
+            Self::OverBudget => Decider::OverBudget,
         }
     }
 }

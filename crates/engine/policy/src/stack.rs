@@ -33,6 +33,8 @@ pub(crate) enum Ending {
     Deny,
     /// Tiers just end, and the next stage of the host endpoint judges.
     Next,
+    /// Nothing is looked at: the stage tells more near addresses apart than it may.
+    Closed,
 }
 
 /// What the near address answers to the rules.
@@ -75,6 +77,7 @@ pub(crate) enum Step {
     EndOfProfiles,
     /// Decides nothing: the next stage judges.
     EndOfStage,
+    OverBudget,
 }
 
 /// What to look at first to know that a rule does not match.
@@ -425,7 +428,12 @@ fn plan(key: &StackKey, blocks: &Slab<BlockId, Block>, policies: &Policies) -> P
         place: 0,
     };
     let tier = |block: &BlockId| blocks[*block].tier;
-    for of_tier in key.blocks.chunk_by(|a, b| tier(a) == tier(b)) {
+    let closed = key.ending == Ending::Closed;
+    let (blocks_of, profiles): (&[BlockId], &[BlockId]) = match closed {
+        true => (&[], &[]),
+        false => (&key.blocks, &key.profiles),
+    };
+    for of_tier in blocks_of.chunk_by(|a, b| tier(a) == tier(b)) {
         of_tier.iter().for_each(|block| plan.add(*block));
         let tier = tier(&of_tier[0]).map(|name| policies.tier(name));
         let denies =
@@ -438,13 +446,14 @@ fn plan(key: &StackKey, blocks: &Slab<BlockId, Block>, policies: &Policies) -> P
         }
         plan.end_group();
     }
-    for profile in &key.profiles {
+    for profile in profiles {
         plan.add(*profile);
         plan.end_group();
     }
     plan.steps.push(match key.ending {
         Ending::Deny => Step::EndOfProfiles,
         Ending::Next => Step::EndOfStage,
+        Ending::Closed => Step::OverBudget,
     });
     let ends = (0u32..)
         .zip(&plan.steps)

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use ocicat_api::{ObjectKey, Problem};
 use ocicat_flow::PolicyRef;
 
+use crate::host::NEAR_GROUPS;
 use crate::slab::PolicyId;
+use crate::stack::Ending;
 use crate::{Budget, Engine};
 
 /// How one policy fares on this host.
@@ -43,6 +45,7 @@ impl Engine {
     /// Of policies that may fare differently since the last commit.
     pub(crate) fn take_reports(&mut self) -> (Vec<PolicyReport>, Vec<ObjectKey>) {
         let mut which = std::mem::take(&mut self.reported);
+        which.extend(self.hosts.take_turned());
         for identity in std::mem::take(&mut self.locals.recounted) {
             which.extend(self.locals.policies(identity));
         }
@@ -74,7 +77,10 @@ impl Engine {
         }
         let over_budget = policy.blocks.iter().flatten().any(|block| {
             let mut stacks = self.blocks.items[*block].stacks.iter();
-            stacks.any(|stack| self.stacks.items[*stack].table.over_budget)
+            stacks.any(|stack| {
+                let stack = &self.stacks.items[*stack];
+                stack.table.over_budget || stack.key.ending == Ending::Closed
+            })
         });
         if over_budget {
             let Budget {
@@ -86,7 +92,9 @@ impl Engine {
                 "spec",
                 format!(
                     "the table of an endpoint that it selects exceeds {rows} rows, {cells} cells \
-                     or {source_ranges} source port ranges: the endpoint is closed in that direction"
+                     or {source_ranges} source port ranges, or a stage of a host endpoint tells \
+                     more than {NEAR_GROUPS} kinds of near addresses apart: the endpoint is closed \
+                     in that direction"
                 ),
             ));
         }

@@ -9,9 +9,12 @@ use rustc_hash::FxHashMap;
 
 use crate::class::{ClassChanges, Classes};
 use crate::slab::{EntryId, Slab, StackIndex};
-use crate::stack::{Near, Stack, StackKey};
+use crate::stack::{Ending, Near, Stack, StackKey};
 
 use super::{Hosts, StageState, Way, ending};
+
+/// So many groups a stage may have, each with a table of its own; a stage with more is closed.
+pub(crate) const NEAR_GROUPS: usize = 1_024;
 
 /// A group's place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +38,8 @@ pub(crate) struct Groups {
     /// Empty where no rule asks: then there is one group.
     of_class: BTreeMap<ClassId, usize>,
     default: usize,
+    /// There would be too many.
+    pub(crate) closed: bool,
 }
 
 #[derive(Debug)]
@@ -69,7 +74,13 @@ impl Groups {
         self.items.get(*group)?.as_ref()?.stack
     }
 
-    /// One group for all, or one for each answer.
+    fn single() -> Self {
+        let mut groups = Self::default();
+        groups.add(Arc::default());
+        groups
+    }
+
+    /// One group for each answer.
     fn partition(nears: impl Iterator<Item = (ClassId, Near)>) -> Self {
         let mut groups = Self::default();
         let mut numbers: FxHashMap<Arc<Near>, usize> = FxHashMap::default();
@@ -189,13 +200,18 @@ impl Hosts {
             };
             let mut stages = std::mem::take(&mut host.stages);
             for (way, stage) in &mut stages {
-                if std::mem::take(&mut stage.stale) {
+                let was_closed = stage.groups.closed;
+                let many = stage.groups.items.len() > NEAR_GROUPS;
+                if std::mem::take(&mut stage.stale) || !quiet && (many || was_closed) {
                     stage.asks = self.asks_near(stage);
                     self.group_again(stage, classes);
                 } else if quiet || !stage.asks {
                     continue;
                 } else {
                     self.follow(stage, classes, changes);
+                }
+                if was_closed != stage.groups.closed {
+                    self.turned.insert(entry);
                 }
                 self.touched.insert(entry);
                 for number in 0..stage.groups.items.len() {
@@ -220,10 +236,14 @@ impl Hosts {
                 |class: ClassId| (class, self.near_of(stage, &classes.items[&class].signature));
             Groups::partition(classes.ids().into_iter().map(near))
         } else {
-            let mut groups = Groups::default();
-            groups.add(Arc::default());
-            groups
+            Groups::single()
         };
+        if new.items.len() > NEAR_GROUPS {
+            new = Groups {
+                closed: true,
+                ..Groups::single()
+            };
+        }
         self.left.extend(new.inherit(&stage.groups));
         new.choose_default(stage.groups.default_stack());
         stage.groups = new;
@@ -297,7 +317,10 @@ fn move_of(
 ) -> Option<GroupMove> {
     let group = stage.groups.items[place.number].as_ref()?;
     let (at, direction): (_, Direction) = place.way;
-    let ending = ending(at);
+    let ending = match stage.groups.closed {
+        true => Ending::Closed,
+        false => ending(at),
+    };
     let same = |index: StackIndex| {
         let key = &stacks[index].key;
         key.direction == direction

@@ -41,15 +41,23 @@ impl Engine {
                 continue;
             };
             let mut new = self.host_policy(host);
-            let told = self.hosts.told.get(&host.id);
-            if let Some(told) = told {
-                for (way, stacks) in &mut new.stages {
-                    if let Some(before) = told.stages.get(way) {
-                        *stacks = between(before, stacks, changes, different);
+            let waits = |stacks: &StageStacks| {
+                !stacks.by_near.is_empty() || stacks.stacks().any(|s| different.contains(&s))
+            };
+            match self.hosts.told.get(&host.id) {
+                None if new.stages.values().any(waits) => continue,
+                None => {}
+                Some(told) => {
+                    new.stages.retain(|way, stacks| match told.stages.get(way) {
+                        Some(before) => {
+                            *stacks = between(before, stacks, changes, different);
+                            true
+                        }
+                        None => !waits(stacks),
+                    });
+                    if **told == new {
+                        continue;
                     }
-                }
-                if **told == new {
-                    continue;
                 }
             }
             let (id, new) = (host.id.clone(), Arc::new(new));
@@ -181,10 +189,21 @@ fn between(
     }
     for changed in &changes.changed {
         match changed.origin {
-            Origin::Itself => add(changed.class, old.of(changed.class), false),
+            Origin::Itself => {}
             Origin::Class(origin) => add(changed.class, old.of(origin), true),
             Origin::None => add(changed.class, new.of(changed.class), true),
         }
+    }
+    let left = changes
+        .changed
+        .iter()
+        .filter_map(|changed| match changed.origin {
+            Origin::Itself => Some(changed.class),
+            Origin::Class(origin) => Some(origin),
+            Origin::None => None,
+        });
+    for class in left.chain(changes.dead.iter().copied()) {
+        add(class, old.of(class), false);
     }
     stacks
 }

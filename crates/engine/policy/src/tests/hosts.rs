@@ -297,3 +297,29 @@ fn a_remote_pod_costs_one_element_beside_a_host_endpoint() {
         "{delta:?}"
     );
 }
+
+#[test]
+fn a_stage_that_tells_too_many_near_addresses_apart_is_closed() {
+    let rules = |count: u16| -> Vec<Rule> {
+        let to = |n: u16| {
+            let mut rule = rule(Action::Allow);
+            let [high, low] = n.to_be_bytes();
+            rule.destination = within(&format!("198.18.{high}.{low}/32"));
+            rule
+        };
+        (0..count).map(to).collect()
+    };
+    let fwd = |count| staged("fwd", PolicyStage::Forward, rules(count), vec![]);
+    let mut engine = with([edge(), fwd(1_200)]);
+    let way = (Stage::Forward, Ingress);
+    let ask = |engine: &Engine, near| at(engine, way, near, "192.0.2.1", 1);
+    let policy = key(Kind::GlobalNetworkPolicy, "fwd");
+    assert_eq!(ask(&engine, "198.18.0.7"), "Deny by over budget");
+    assert_eq!(engine.report(&policy).unwrap().problems.len(), 1);
+    engine.upsert(&fwd(8));
+    let commit = engine.commit();
+    assert_eq!(commit.reports.len(), 1);
+    assert!(commit.reports[0].problems.is_empty());
+    assert_eq!(ask(&engine, "198.18.0.7"), "Allow by gnp/fwd ingress[7]");
+    assert_eq!(ask(&engine, "198.18.0.8"), "Deny by end of tier default");
+}
