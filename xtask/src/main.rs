@@ -1,10 +1,12 @@
 //! The checks of the house.
 //!
 //! `cargo xtask check` runs them all and ends with a line that counts them; `cargo xtask check NAME`
-//! runs one. `cargo xtask test` runs the checks and all tests. A check prints what it found, with file and line, and what to do about it.
+//! runs one. `cargo xtask test` runs the checks and all tests. `cargo xtask soak` tries random worlds
+//! until it is stopped, or for some minutes with `--minutes N`. A check prints what it found, with file and line, and what to do about it.
 
 mod directions;
 mod lengths;
+mod soak;
 mod suite;
 mod tidy;
 mod tool;
@@ -58,13 +60,20 @@ const CHECKS: [Check; 6] = [
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    if let ["soak", rest @ ..] = &words[..]
+        && let Some(minutes) = soak::minutes(rest)
+    {
+        return soak::run(&root(), minutes);
+    }
     let chosen: Vec<&Check> = match words[..] {
         ["check" | "test"] => CHECKS.iter().collect(),
         ["check", name] => CHECKS.iter().filter(|check| check.name == name).collect(),
         _ => Vec::new(),
     };
     if chosen.is_empty() {
-        eprintln!("usage: cargo xtask check [NAME]\n       cargo xtask test\n");
+        eprintln!(
+            "usage: cargo xtask check [NAME]\n       cargo xtask test\n       cargo xtask soak [--minutes N]\n"
+        );
         for check in &CHECKS {
             eprintln!("  {:<12} {}", check.name, check.about);
         }

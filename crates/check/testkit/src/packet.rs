@@ -134,7 +134,7 @@ impl Targets {
                 Packet::with_ports(source, destination, protocol, from, to)
             }
             protocol @ (1 | 58) => {
-                let (kind, code) = match random.chance(50) && !self.icmp.is_empty() {
+                let (kind, code) = match random.chance(75) && !self.icmp.is_empty() {
                     true => random.pick(&self.icmp),
                     false => (
                         random.pick(&[0, 3, 8, 128, 129, 135]),

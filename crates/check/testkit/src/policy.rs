@@ -144,7 +144,7 @@ pub fn rule(random: &mut Random, direction: Direction) -> Rule {
     };
     // `icmp` needs one of its protocols; `notICMP` does not.
     let (percent, not_percent) = match protocol {
-        Some(Protocol::ICMP | Protocol::ICMPV6) => (50, 30),
+        Some(Protocol::ICMP | Protocol::ICMPV6) => (70, 25),
         None => (0, 6),
         Some(_) => (0, 0),
     };

@@ -218,10 +218,10 @@ pub fn rule_protocol(random: &mut Random) -> Protocol {
     random.weighted(&[
         (35, Protocol::TCP),
         (20, Protocol::UDP),
-        (12, Protocol::ICMP),
-        (12, Protocol::ICMPV6),
+        (18, Protocol::ICMP),
+        (16, Protocol::ICMPV6),
         (8, Protocol::SCTP),
-        (4, Protocol::UDPLITE),
+        (6, Protocol::UDPLITE),
         (4, Protocol(47)),
         (5, other),
     ])

@@ -120,7 +120,7 @@ fn every_kind_of_judgement_happens() {
 #[test]
 fn every_stage_of_a_host_endpoint_judges() {
     let mut seen = Seen::default();
-    try_packets(4, (240, 60), |world, census, packet| {
+    try_packets(4, (500, 40), |world, census, packet| {
         for host in &census.hosts {
             for stage in Stage::ALL {
                 for direction in [Direction::Ingress, Direction::Egress] {

@@ -5,64 +5,49 @@ use ocicat_testkit::{
     Change, Random, Scenario, Step, Targets, minimise, minimise_object, random_change, random_world,
 };
 
-use crate::Trials;
 use crate::compare::compare;
 use crate::engine::{Host, Incremental, from_scratch};
 use crate::failure::{Failure, caught};
-use crate::gate;
 use crate::reading::read;
 use crate::transitions::Transition;
 
-const HISTORIES: u64 = 200;
 const COMMITS: usize = 15;
 const PACKETS: usize = 20;
 
-#[test]
-fn after_every_change_incremental_is_from_scratch_is_the_oracle() {
-    try_histories(Look::Settled);
-}
-
-/// While a commit is applied.
-#[test]
-fn on_the_way_a_packet_meets_the_old_tables_or_the_new() {
-    try_histories(Look::InFlight);
-}
-
-fn try_histories(look: Look) {
-    Trials::new("OCICAT_HISTORIES", HISTORIES).run(|seed| {
-        let mut random = Random::new(seed);
-        let start = gate::open(random_world(&mut random));
-        let host = Host::of_seed(seed);
-        let mut history = History {
-            look,
-            host,
-            start,
-            commits: Vec::new(),
-        };
-        let mut world = history.start.clone();
-        for _ in 0..COMMITS {
-            // Most are of one change; what comes together is calculated together.
-            let length = random.weighted(&[(70, 1), (15, 2), (10, 4), (5, 8)]);
-            history
-                .commits
-                .push(random.several(length, length, |random| {
-                    let change = gate::change(random_change(random, &world));
-                    change.apply(&mut world);
-                    change
-                }));
-        }
-        let mut done = 0;
-        let outcome = caught(|| history.follow(&mut done, &mut random));
-        outcome.map_err(|failure| {
-            history.commits.truncate(done);
-            told(history, failure)
-        })
-    });
+/// One history.
+pub fn try_history(look: Look, seed: u64) -> Result<(), String> {
+    let mut random = Random::new(seed);
+    let start = random_world(&mut random);
+    let host = Host::of_seed(seed);
+    let mut history = History {
+        look,
+        host,
+        start,
+        commits: Vec::new(),
+    };
+    let mut world = history.start.clone();
+    for _ in 0..COMMITS {
+        // Most are of one change; what comes together is calculated together.
+        let length = random.weighted(&[(70, 1), (15, 2), (10, 4), (5, 8)]);
+        history
+            .commits
+            .push(random.several(length, length, |random| {
+                let change = random_change(random, &world);
+                change.apply(&mut world);
+                change
+            }));
+    }
+    let mut done = 0;
+    let outcome = caught(|| history.follow(&mut done, &mut random));
+    outcome.map_err(|failure| {
+        history.commits.truncate(done);
+        told(history, failure)
+    })
 }
 
 /// When the tables are looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Look {
+pub enum Look {
     /// After each commit: all must agree.
     Settled,
     /// During each commit.
@@ -204,10 +189,10 @@ fn told(mut history: History, failure: Failure) -> String {
         })
     });
     simplify(&mut history, fails);
-    let message = again(&history).map_or(
-        format!("{} (but not with this packet alone)", failure.message),
-        |failure| failure.message,
-    );
+    let failure = again(&history).unwrap_or_else(|| Failure {
+        message: format!("{} (but not with this packet alone)", failure.message),
+        ..failure.clone()
+    });
     let host = history.host;
     let lengths: Vec<usize> = history.commits.iter().map(Vec::len).collect();
     let mut scenario = Scenario::of("Tables and oracle differ.", &history.start, []);
@@ -216,7 +201,6 @@ fn told(mut history: History, failure: Failure) -> String {
         change.apply(&mut world);
         scenario.steps.push(Step::Change(change));
     }
-    let failure = Failure { message, ..failure };
     scenario
         .steps
         .extend(failure.query(&world).map(Step::Query));

@@ -9,61 +9,31 @@
 mod compare;
 mod engine;
 mod failure;
-mod gate;
 mod histories;
 mod hosts;
+mod planted;
 mod reading;
 mod scenarios;
 mod transitions;
+mod trials;
 mod worlds;
 
-/// Where the seeds of a test begin, and how many there are of them.
-struct Trials {
-    seed: u64,
-    count: u64,
+use histories::{Look, try_history};
+use trials::Trials;
+use worlds::try_world;
+
+#[test]
+fn tables_say_what_the_oracle_says() {
+    Trials::new("OCICAT_WORLDS", 200).run(try_world);
 }
 
-impl Trials {
-    /// As many as usual, or as the environment says. Prints which.
-    fn new(count_variable: &str, count: u64) -> Self {
-        let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>());
-        let number = |name: &str, default: u64| match number(name) {
-            None => default,
-            Some(Ok(number)) => number,
-            Some(Err(error)) => panic!("{name}: {error}"),
-        };
-        let trials = Self {
-            seed: number("OCICAT_SEED", 1),
-            count: number(count_variable, count),
-        };
-        println!(
-            "OCICAT_SEED={} {count_variable}={}",
-            trials.seed, trials.count
-        );
-        trials
-    }
+#[test]
+fn after_every_change_incremental_is_from_scratch_is_the_oracle() {
+    Trials::new("OCICAT_HISTORIES", 200).run(|seed| try_history(Look::Settled, seed));
+}
 
-    /// Spread over the threads of this machine, each of which stops at its first failure.
-    fn run(&self, trial: impl Fn(u64) -> Result<(), String> + Sync) {
-        let next = std::sync::atomic::AtomicU64::new(0);
-        let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        std::thread::scope(|scope| {
-            for _ in 0..threads {
-                scope.spawn(|| {
-                    loop {
-                        let index = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                        if index >= self.count {
-                            return;
-                        }
-                        let seed = self.seed.wrapping_add(index);
-                        if let Err(message) = trial(seed) {
-                            panic!(
-                                "OCICAT_SEED={seed} OCICAT_WORLDS=1 OCICAT_HISTORIES=1\n{message}"
-                            );
-                        }
-                    }
-                });
-            }
-        });
-    }
+/// While a commit is applied.
+#[test]
+fn on_the_way_a_packet_meets_the_old_tables_or_the_new() {
+    Trials::new("OCICAT_HISTORIES", 200).run(|seed| try_history(Look::InFlight, seed));
 }
