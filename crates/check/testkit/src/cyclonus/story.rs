@@ -64,7 +64,7 @@ impl Story {
 
     /// A new pod, or another set of labels. Its addresses follow from its names.
     pub fn put_pod(&mut self, namespace: &str, name: &str, labels: &[(&str, &str)]) {
-        let number = |text: &str| text.bytes().fold(0_u8, |sum, byte| sum.wrapping_add(byte));
+        let number = |text: &str| text.bytes().fold(0, u8::wrapping_add);
         let (space, place) = (
             number(namespace).wrapping_sub(b'w'),
             number(name).wrapping_sub(b'`'),
