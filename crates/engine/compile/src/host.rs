@@ -171,3 +171,49 @@ pub(crate) fn link_element(
     };
     Some(element.verdict(verdict).comment(&**id))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn endpoint(interfaces: HostInterfaces) -> Arc<HostEndpoint> {
+        let stages = BTreeMap::new();
+        Arc::new(HostEndpoint { interfaces, stages })
+    }
+
+    fn named(name: &str) -> Arc<HostEndpoint> {
+        endpoint(HostInterfaces::Named(name.into()))
+    }
+
+    #[test]
+    fn a_name_goes_before_an_address_and_that_before_all() {
+        let address: IpAddr = "192.0.2.1".parse().expect("an address");
+        let by_address = endpoint(HostInterfaces::ByAddress(vec![address]));
+        let mut endpoints: HostEndpoints = BTreeMap::from([
+            ("hep/a-all".into(), endpoint(HostInterfaces::All)),
+            ("hep/b-address".into(), by_address),
+            ("hep/c-name".into(), named("eth0")),
+            ("hep/d-name".into(), named("eth0")),
+            ("hep/e-workload".into(), named("ocw1")),
+        ]);
+        let link = |name: &str, addresses: &[IpAddr]| HostLink {
+            name: name.to_owned(),
+            addresses: addresses.to_vec(),
+        };
+        let links = [link("eth0", &[address]), link("eth1", &[])];
+        let config = Config::default();
+        let of = |endpoints: &HostEndpoints, name: &str| {
+            let found = endpoint_of_link(endpoints, &links, name, &config);
+            found.map(|id| id.to_string())
+        };
+        assert_eq!(of(&endpoints, "eth0").as_deref(), Some("hep/c-name"));
+        assert_eq!(of(&endpoints, "eth1").as_deref(), Some("hep/a-all"));
+        assert_eq!(of(&endpoints, "unheard-of").as_deref(), Some("hep/a-all"));
+        assert_eq!(of(&endpoints, "ocw1"), None);
+        assert_eq!(of(&endpoints, "lo"), None);
+        endpoints.retain(|id, _| !id.contains("name"));
+        assert_eq!(of(&endpoints, "eth0").as_deref(), Some("hep/b-address"));
+        endpoints.remove("hep/b-address");
+        assert_eq!(of(&endpoints, "eth0").as_deref(), Some("hep/a-all"));
+    }
+}

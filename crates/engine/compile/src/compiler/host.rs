@@ -327,3 +327,112 @@ impl Compiler {
         ops
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ocicat_flow::{Decider, Verdict as FlowVerdict};
+    use ocicat_node::{Change, HostInterfaces, OutcomeId, Row, RowId, StackId, StageStacks};
+
+    use super::*;
+    use crate::Config;
+
+    fn near(classes: &[u32]) -> Change {
+        let by_near = classes.iter().map(|class| (ClassId(*class), StackId(2)));
+        let stacks = StageStacks {
+            default: StackId(1),
+            by_near: by_near.collect(),
+        };
+        let stages = BTreeMap::from([((Stage::Local, Direction::Ingress), stacks)]);
+        let interfaces = HostInterfaces::Named("eth0".into());
+        let endpoint = Arc::new(HostEndpoint { interfaces, stages });
+        Change::HostEndpoint("hep/a".into(), Some(endpoint))
+    }
+
+    fn class(prefix: &str, class: u32) -> Change {
+        Change::Class(prefix.parse().expect("a prefix"), Some(ClassId(class)))
+    }
+
+    /// An endpoint of which the first stack allows and the second, for near class 5, denies.
+    fn guarded() -> Compiler {
+        let outcome = |verdict| {
+            Arc::new(Outcome {
+                verdict,
+                decider: Decider::EndOfProfiles,
+                passed: vec![],
+                logged: vec![],
+            })
+        };
+        let row = |outcome| Arc::new(Row::constant(OutcomeId(outcome)));
+        let mut compiler = Compiler::new(Config::default());
+        let update = compiler.update(
+            &[
+                Change::Outcome(OutcomeId(1), Some(outcome(FlowVerdict::Allow))),
+                Change::Outcome(OutcomeId(2), Some(outcome(FlowVerdict::Deny))),
+                Change::Row(RowId(1), Some(row(1))),
+                Change::Row(RowId(2), Some(row(2))),
+                Change::Stack(StackId(1), Direction::Ingress, RowId(1)),
+                Change::Stack(StackId(2), Direction::Ingress, RowId(2)),
+                class("0.0.0.0/0", 4),
+                class("10.0.0.5/32", 5),
+                near(&[5]),
+            ],
+            &[],
+        );
+        assert!(update.replace, "the base chains are others");
+        compiler
+    }
+
+    #[test]
+    fn the_near_address_chooses_the_stack() {
+        let compiler = guarded();
+        let ask = |link, near: &str| {
+            let near = near.parse().expect("an address");
+            let far = "192.0.2.1".parse().expect("an address");
+            let service = ServiceMatch {
+                protocol: ocicat_node::Protocol::TCP,
+                source_port: 40_000,
+                port: 80,
+            };
+            let stage = (Stage::Local, Direction::Ingress);
+            let outcome = compiler.judge_stage(link, stage, (near, far), &service);
+            outcome.map(|outcome| outcome.verdict)
+        };
+        assert_eq!(ask("eth0", "10.0.0.4"), Some(FlowVerdict::Allow));
+        assert_eq!(ask("eth0", "10.0.0.5"), Some(FlowVerdict::Deny));
+        assert_eq!(ask("eth1", "10.0.0.5"), None);
+    }
+
+    #[test]
+    fn a_new_near_class_is_one_element() {
+        let mut compiler = guarded();
+        let update = compiler.update(&[class("10.0.0.6/32", 6), near(&[5, 6])], &[]);
+        assert!(!update.replace && update.prepare.is_empty(), "{update:?}");
+        let of_near =
+            |op: &&Op| matches!(op, Op::AddElements { set, .. } if set.name.starts_with("near"));
+        assert_eq!(update.apply.iter().filter(of_near).count(), 1);
+        assert_eq!(update.apply.len(), 2);
+    }
+
+    #[test]
+    fn a_near_class_without_addresses_waits_for_packets_in_flight() {
+        let mut compiler = guarded();
+        let gone = Change::Class("10.0.0.5/32".parse().expect("a prefix"), None);
+        let update = compiler.update(&[gone, near(&[])], &[]);
+        assert!(!update.replace);
+        let of_near =
+            |op: &Op| matches!(op, Op::DelElements { set, .. } if set.name.starts_with("near"));
+        assert!(!update.apply.iter().any(of_near), "{update:?}");
+        assert!(compiler.collect().iter().any(of_near));
+    }
+
+    #[test]
+    fn a_known_class_that_changes_stacks_with_addresses_is_a_replacement() {
+        let mut compiler = guarded();
+        let update = compiler.update(&[class("10.0.0.7/32", 4), near(&[4, 5])], &[]);
+        assert!(update.replace);
+        // Without addresses on the move it is one element.
+        let mut compiler = guarded();
+        let update = compiler.update(&[near(&[4, 5])], &[]);
+        assert!(!update.replace && update.apply.len() == 1, "{update:?}");
+    }
+}

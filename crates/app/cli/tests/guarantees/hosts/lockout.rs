@@ -3,7 +3,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::world::{
-    SETTLED, Seen, becomes, host_endpoint, host_policy, serve, tcp, wait_for_endpoints,
+    SETTLED, Seen, becomes, host_endpoint, host_policy, nft, serve, tcp, wait_for_endpoints,
 };
 use crate::support::api::policy;
 use crate::support::cluster::{Choice, Cluster};
@@ -114,4 +114,31 @@ fn an_endpoint_that_would_cut_the_agent_off_is_not_enforced_and_said() {
     std::thread::sleep(Duration::from_millis(500));
     assert_eq!(tcp(&b.namespace, a.addresses[0], PORT), Seen::Answered);
     assert_eq!(cluster.status(&[]).0, Some(1));
+}
+
+#[test]
+fn a_change_after_which_the_server_falls_silent_is_taken_back() {
+    let Some(cluster) = over_the_wire() else {
+        return;
+    };
+    let a = &cluster.hosts[0];
+    let spec = json!({ "types": ["Egress"], "egress": [{ "action": "Allow" }] });
+    let policy = host_policy("out", spec);
+    cluster.api.create(&policy);
+    cluster.api.create(&host_endpoint(&cluster, 0));
+    wait_for_endpoints(&cluster, 0, 1);
+    // Tables of ours let it through, and somebody else's do not.
+    nft(
+        &a.namespace,
+        &["-f", "-"],
+        "table inet others { chain out { type filter hook output priority 10; tcp dport 7443 drop; } }",
+    );
+    let silent = Duration::from_secs(40);
+    let taken_back = || {
+        a.log()
+            .contains("the API server did not answer for 10 seconds")
+    };
+    assert!(within(silent, taken_back), "{}", a.log());
+    nft(&a.namespace, &["-f", "-"], "delete table inet others\n");
+    status_says(&cluster, &["failed on a", "did not answer"]);
 }

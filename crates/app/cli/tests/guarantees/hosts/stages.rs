@@ -88,6 +88,11 @@ fn the_program_lists_and_reloads_and_goes_without_a_trace() {
         }
         cluster.api.create(&host_policy(name, spec));
     }
+    // One for all other interfaces too.
+    let mut rest = host_endpoint(&cluster, 0);
+    rest["metadata"]["name"] = json!("a-rest");
+    rest["spec"]["interfaceName"] = json!("*");
+    cluster.api.create(&rest);
     let spec = json!({ "nftablesFilterDenyAction": "Reject", "logPrefix": "a prefix" });
     cluster.api.create(&felix("default", spec));
     settle(&cluster);
@@ -119,6 +124,7 @@ fn the_program_lists_and_reloads_and_goes_without_a_trace() {
         cluster.api.delete(&host_policy(name, json!({})));
     }
     cluster.api.delete(&host_endpoint(&cluster, 0));
+    cluster.api.delete(&rest);
     wait_for_endpoints(&cluster, 0, 0);
     let gone = || !listed().contains("raw_output");
     assert!(within(Duration::from_secs(10), gone), "{}", listed());
