@@ -1,8 +1,10 @@
 //! The checks of the house.
 //!
 //! `cargo xtask check` runs them all and ends with a line that counts them; `cargo xtask check NAME`
-//! runs one. `cargo xtask test` runs the checks and all tests. A check prints what it found, with file and line, and what to do about it.
+//! runs one. `cargo xtask test` runs the checks and all tests. A check prints what it found, with file
+//! and line, and what to do about it. `cargo xtask crds` writes the custom resource definitions.
 
+mod crds;
 mod directions;
 mod lengths;
 mod suite;
@@ -22,7 +24,7 @@ struct Check {
     run: fn(&Path) -> Findings,
 }
 
-const CHECKS: [Check; 6] = [
+const CHECKS: [Check; 7] = [
     Check {
         name: "format",
         about: "cargo fmt",
@@ -44,6 +46,11 @@ const CHECKS: [Check; 6] = [
         run: tidy::check,
     },
     Check {
+        name: "crds",
+        about: "deploy/crds is as the schemas say",
+        run: crds::check,
+    },
+    Check {
         name: "licences",
         about: "cargo deny",
         run: tool::licences,
@@ -63,8 +70,22 @@ fn main() -> ExitCode {
         ["check", name] => CHECKS.iter().filter(|check| check.name == name).collect(),
         _ => Vec::new(),
     };
+    if words == ["crds"] {
+        return match crds::write(&root()) {
+            Ok(count) => {
+                println!("{count} definitions in deploy/crds");
+                ExitCode::SUCCESS
+            }
+            Err(error) => {
+                eprintln!("deploy/crds: {error}");
+                ExitCode::from(3)
+            }
+        };
+    }
     if chosen.is_empty() {
-        eprintln!("usage: cargo xtask check [NAME]\n       cargo xtask test\n");
+        eprintln!(
+            "usage: cargo xtask check [NAME]\n       cargo xtask test\n       cargo xtask crds\n"
+        );
         for check in &CHECKS {
             eprintln!("  {:<12} {}", check.name, check.about);
         }
