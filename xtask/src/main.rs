@@ -2,8 +2,10 @@
 //!
 //! `cargo xtask check` runs them all and ends with a line that counts them; `cargo xtask check NAME`
 //! runs one. `cargo xtask test` runs the checks and all tests. `cargo xtask soak` tries random worlds
-//! until it is stopped, or for some minutes with `--minutes N`. A check prints what it found, with file and line, and what to do about it.
+//! until it is stopped, or for some minutes with `--minutes N`. `cargo xtask crds` writes the custom
+//! resource definitions. A check prints what it found, with file and line, and what to do about it.
 
+mod crds;
 mod directions;
 mod lengths;
 mod soak;
@@ -24,7 +26,7 @@ struct Check {
     run: fn(&Path) -> Findings,
 }
 
-const CHECKS: [Check; 6] = [
+const CHECKS: [Check; 7] = [
     Check {
         name: "format",
         about: "cargo fmt",
@@ -44,6 +46,11 @@ const CHECKS: [Check; 6] = [
         name: "tidy",
         about: "words and left-overs",
         run: tidy::check,
+    },
+    Check {
+        name: "crds",
+        about: "deploy/crds is as the schemas say",
+        run: crds::check,
     },
     Check {
         name: "licences",
@@ -70,9 +77,21 @@ fn main() -> ExitCode {
         ["check", name] => CHECKS.iter().filter(|check| check.name == name).collect(),
         _ => Vec::new(),
     };
+    if words == ["crds"] {
+        return match crds::write(&root()) {
+            Ok(count) => {
+                println!("{count} definitions in deploy/crds");
+                ExitCode::SUCCESS
+            }
+            Err(error) => {
+                eprintln!("deploy/crds: {error}");
+                ExitCode::from(3)
+            }
+        };
+    }
     if chosen.is_empty() {
         eprintln!(
-            "usage: cargo xtask check [NAME]\n       cargo xtask test\n       cargo xtask soak [--minutes N]\n"
+            "usage: cargo xtask check [NAME]\n       cargo xtask test\n       cargo xtask soak [--minutes N]\n       cargo xtask crds\n"
         );
         for check in &CHECKS {
             eprintln!("  {:<12} {}", check.name, check.about);

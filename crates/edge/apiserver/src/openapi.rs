@@ -1,11 +1,13 @@
-//! `OpenAPI`, as far as `kubectl` reads it: which paths take which parameters, and what the kinds look like
-//! at the top.
+//! `OpenAPI`, as far as `kubectl` reads it: which paths take which parameters, and what the kinds look
+//! like: those that have a schema in `model/api` in full, others at the top.
 //!
-//! Fields that are not described are allowed (`x-kubernetes-preserve-unknown-fields`); what a kind really
-//! accepts is judged by the server. Strategic merge patches are served for Kubernetes' own kinds but not
+//! Of the others, fields that are not described are allowed (`x-kubernetes-preserve-unknown-fields`);
+//! what a kind really accepts is judged by the server. Strategic merge patches are served for Kubernetes' own kinds but not
 //! announced here: a client that finds them announced takes its merge keys from these schemas, which do
 //! not have them, and one that does not uses its own, which do.
 
+use ocicat_api::Kind;
+use ocicat_api::schema::{self, Schemas, policy_status};
 use serde_json::{Map, Value, json};
 
 use crate::registry::{self, GROUPS, RESOURCES, Resource};
@@ -28,10 +30,9 @@ pub(crate) fn v2() -> Value {
     let mut definitions = Map::new();
     definitions.insert(OBJECT_META.to_owned(), fields::object_meta());
     for resource in &RESOURCES {
-        definitions.insert(
-            schema_name(resource),
-            schema(resource, &reference(OBJECT_META)),
-        );
+        let mut schema = schema(resource, &reference(OBJECT_META));
+        for_v2(&mut schema);
+        definitions.insert(schema_name(resource), schema);
     }
     let mut paths = Map::new();
     for resource in &RESOURCES {
@@ -158,7 +159,6 @@ fn operations(resource: &Resource, response: &Value) -> Value {
 }
 
 fn schema(resource: &Resource, object_meta: &str) -> Value {
-    let (description, known) = fields::of(resource);
     let text = |text: &str| json!({ "type": "string", "description": text });
     let mut properties = Map::new();
     properties.insert(
@@ -168,17 +168,56 @@ fn schema(resource: &Resource, object_meta: &str) -> Value {
     properties.insert("kind".to_owned(), text("The kind of this object."));
     let metadata = json!({ "description": "Name, namespace, labels and annotations.", "allOf": [{ "$ref": object_meta }], "default": {} });
     properties.insert("metadata".to_owned(), metadata);
-    for (field, value) in known {
-        properties.insert(field.to_owned(), value);
-    }
-    json!({
-        "description": description,
+    let mut schema = json!({
         "type": "object",
-        "properties": properties,
-        "x-kubernetes-preserve-unknown-fields": true,
         "x-kubernetes-group-version-kind":
             [{ "group": resource.group, "version": resource.version, "kind": resource.kind }],
-    })
+    });
+    if let Some(described) = described(resource) {
+        schema["description"] = described.about.into();
+        if described.spec_required {
+            schema["required"] = json!(["spec"]);
+        }
+        properties.insert("spec".to_owned(), described.spec);
+        if let Some(status) = described.status {
+            properties.insert("status".to_owned(), status);
+        }
+    } else {
+        let (description, known) = fields::of(resource);
+        schema["description"] = description.into();
+        schema["x-kubernetes-preserve-unknown-fields"] = true.into();
+        for (field, value) in known {
+            properties.insert(field.to_owned(), value);
+        }
+    }
+    schema["properties"] = properties.into();
+    schema
+}
+
+/// The schemas of a kind that has some.
+fn described(resource: &Resource) -> Option<Schemas> {
+    if resource.kind == "PolicyStatus" {
+        return Some(policy_status());
+    }
+    schema::of(Kind::of(&resource.api_version(), resource.kind)?)
+}
+
+/// What version 2 cannot say is left out, as Kubernetes does: alternatives, null, and types of what may
+/// have two.
+fn for_v2(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            for name in ["anyOf", "nullable", "x-kubernetes-validations"] {
+                // A field of a resource that is called so is a schema, not a list or flag.
+                if fields.get(name).is_some_and(|value| !value.is_object()) {
+                    fields.remove(name);
+                }
+            }
+            fields.values_mut().for_each(for_v2);
+        }
+        Value::Array(items) => items.iter_mut().for_each(for_v2),
+        _ => {}
+    }
 }
 
 /// FNV-1a.
@@ -191,6 +230,24 @@ fn hash(text: &str) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn schemas_are_served_in_full() {
+        let name = "org.projectcalico.v3.GlobalNetworkPolicy";
+        let action = "/properties/spec/properties/ingress/items/properties/action/enum/0";
+        let v3 = v3("projectcalico.org", "v3");
+        let v2 = v2();
+        for schema in [&v3["components"]["schemas"][name], &v2["definitions"][name]] {
+            assert_eq!(schema.pointer(action), Some(&json!("Allow")));
+        }
+        let protocol = "/properties/spec/properties/ingress/items/properties/protocol/anyOf";
+        assert!(
+            v3["components"]["schemas"][name]
+                .pointer(protocol)
+                .is_some()
+        );
+        assert!(v2["definitions"][name].pointer(protocol).is_none());
+    }
 
     #[test]
     fn every_reference_leads_somewhere() {

@@ -4,13 +4,15 @@ use crate::patch::strategic::{self, Shape};
 
 /// The core group's only version, and the group and version pairs in the order of discovery: where two
 /// groups have a resource of one name, clients that give no group get the first.
-pub(crate) const GROUPS: [(&str, &str); 6] = [
+pub(crate) const GROUPS: [(&str, &str); 8] = [
     ("", "v1"),
     ("apps", "v1"),
     ("batch", "v1"),
     ("networking.k8s.io", "v1"),
     ("projectcalico.org", "v3"),
     ("ocicat.io", "v1alpha1"),
+    ("discovery.k8s.io", "v1"),
+    ("policy.networking.k8s.io", "v1alpha2"),
 ];
 
 /// One served kind.
@@ -137,10 +139,12 @@ const BATCH: (&str, &str) = GROUPS[2];
 const NETWORKING: (&str, &str) = GROUPS[3];
 const CALICO: (&str, &str) = GROUPS[4];
 const OCICAT: (&str, &str) = GROUPS[5];
+const DISCOVERY: (&str, &str) = GROUPS[6];
+const CLUSTER_POLICY: (&str, &str) = GROUPS[7];
 
 /// Everything that is served. Names, scopes and status paths are those of Kubernetes and of Calico's
 /// custom resource definitions; the first row is `namespaces`.
-pub(crate) static RESOURCES: [Resource; 22] = [
+pub(crate) static RESOURCES: [Resource; 30] = [
     row(CORE, "Namespace", ("namespaces", "namespace"), &["ns"])
         .cluster()
         .with_status()
@@ -230,6 +234,68 @@ pub(crate) static RESOURCES: [Resource; 22] = [
         ("workloadendpoints", "workloadendpoint"),
         &["wep", "weps"],
     ),
+    row(
+        CALICO,
+        "StagedNetworkPolicy",
+        ("stagednetworkpolicies", "stagednetworkpolicy"),
+        &["snp", "scnp"],
+    ),
+    row(
+        CALICO,
+        "StagedGlobalNetworkPolicy",
+        ("stagedglobalnetworkpolicies", "stagedglobalnetworkpolicy"),
+        &["sgnp"],
+    )
+    .cluster(),
+    row(
+        CALICO,
+        "StagedKubernetesNetworkPolicy",
+        (
+            "stagedkubernetesnetworkpolicies",
+            "stagedkubernetesnetworkpolicy",
+        ),
+        &["sknp"],
+    ),
+    row(
+        CALICO,
+        "HostEndpoint",
+        ("hostendpoints", "hostendpoint"),
+        &["hep", "heps"],
+    )
+    .cluster(),
+    row(
+        CALICO,
+        "FelixConfiguration",
+        ("felixconfigurations", "felixconfiguration"),
+        &["felixconfig", "felixconfigs"],
+    )
+    .cluster(),
+    row(
+        CALICO,
+        "KubeControllersConfiguration",
+        (
+            "kubecontrollersconfigurations",
+            "kubecontrollersconfiguration",
+        ),
+        &["kcc", "kccs"],
+    )
+    .cluster()
+    .with_status(),
+    row(
+        DISCOVERY,
+        "EndpointSlice",
+        ("endpointslices", "endpointslice"),
+        &[],
+    )
+    .shaped(&strategic::PLAIN),
+    row(
+        CLUSTER_POLICY,
+        "ClusterNetworkPolicy",
+        ("clusternetworkpolicies", "clusternetworkpolicy"),
+        &["clusternp"],
+    )
+    .cluster()
+    .with_status(),
     row(
         OCICAT,
         "PolicyStatus",

@@ -178,7 +178,7 @@ mod tests {
             "/api/v1/namespaces/a/nodes",
             "/api/v1/namespaces/a/pods/p/exec",
             "/api/v1/namespaces/a/configmaps/c/status",
-            "/apis/projectcalico.org/v3/hostendpoints",
+            "/apis/projectcalico.org/v3/bgppeers",
             "/apis//v1/pods",
         ] {
             assert!(parse(path).is_err(), "{path}");

@@ -297,14 +297,40 @@ async fn discovery_explanations_and_complaints() {
     assert!(kubectl.run("explain pod").contains("spec\t<Object>"));
     assert!(
         kubectl
-            .fail("get hostendpoints")
+            .run("explain gnp.spec.ingress.source")
+            .contains("namespaceSelector\t<string>")
+    );
+    for (what, part) in [
+        ("hep.spec.ports", "protocol\t<"),
+        (
+            "sknp.spec.ingress.from.ipBlock",
+            "cidr\t<string> -required-",
+        ),
+        (
+            "clusternp.spec.egress.protocols.tcp",
+            "destinationPort\t<Object>",
+        ),
+        ("felixconfig.spec.failsafeInboundHostPorts", "net\t<string>"),
+        (
+            "kcc.spec.controllers.node.hostEndpoint",
+            "autoCreate\t<string>",
+        ),
+        ("netpol.spec.ingress", "from\t<[]Object>"),
+        ("policystatus.status.nodes", "state\t<string>"),
+    ] {
+        let told = kubectl.run(&format!("explain {what}"));
+        assert!(told.contains(part), "{what}: {told}");
+    }
+    assert!(
+        kubectl
+            .fail("get bgppeers")
             .contains("the server doesn't have a resource type")
     );
-    let host = "apiVersion: projectcalico.org/v3\nkind: HostEndpoint\nmetadata: {name: h}\nspec: {node: h}\n";
+    let host =
+        "apiVersion: projectcalico.org/v3\nkind: BGPPeer\nmetadata: {name: h}\nspec: {node: h}\n";
     let refused = kubectl.fail(&format!("apply {}", kubectl.file("host.yaml", host)));
     assert!(
-        refused
-            .contains("no matches for kind \"HostEndpoint\" in version \"projectcalico.org/v3\""),
+        refused.contains("no matches for kind \"BGPPeer\" in version \"projectcalico.org/v3\""),
         "{refused}"
     );
     let set = "apiVersion: projectcalico.org/v3\nkind: NetworkSet\nmetadata: {name: Bad_Name}\nspec: {nets: []}\n";

@@ -51,6 +51,14 @@ mod selector;
 mod service;
 
 pub use fast::decode_json;
+/// Fields that Calico knows and that have no effect here.
+pub(crate) mod ignored {
+    pub(crate) use super::felix::ignored::IGNORED as FELIX;
+    pub(crate) use super::kubecontrollers::{
+        IGNORED as KUBE_CONTROLLERS_SPEC, IGNORED_CONTROLLERS as KUBE_CONTROLLERS,
+        IGNORED_NODE as KUBE_CONTROLLERS_NODE,
+    };
+}
 pub(crate) use meta::NAMESPACE_NAME_LABEL;
 
 use envelope::Envelope;
@@ -205,5 +213,7 @@ fn spec<'a>(root: &'a Node<'a>) -> Node<'a> {
     })
 }
 
+#[cfg(test)]
+mod agreement;
 #[cfg(test)]
 mod tests;

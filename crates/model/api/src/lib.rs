@@ -58,6 +58,7 @@ pub mod problem;
 #[cfg(test)]
 mod properties;
 pub mod rule;
+pub mod schema;
 pub mod world;
 
 pub use kind::{KindInfo, Scope};

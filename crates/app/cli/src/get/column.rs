@@ -53,6 +53,38 @@ pub fn columns(resource: &Resource) -> Vec<Column> {
             always("TYPES", |x| list(&x["spec"]["policyTypes"])),
         ],
         "NetworkPolicy" | "GlobalNetworkPolicy" => policy(),
+        "StagedNetworkPolicy" | "StagedGlobalNetworkPolicy" => {
+            let mut columns = vec![always("ACTION", staged_action)];
+            columns.extend(policy());
+            columns
+        }
+        "StagedKubernetesNetworkPolicy" => vec![
+            always("ACTION", staged_action),
+            always("POD-SELECTOR", |x| kube_selector(&x["spec"]["podSelector"])),
+            always("TYPES", |x| list(&x["spec"]["policyTypes"])),
+        ],
+        "ClusterNetworkPolicy" => vec![
+            always("TIER", |x| text(&x["spec"]["tier"], "<none>")),
+            always("PRIORITY", |x| text(&x["spec"]["priority"], "<none>")),
+        ],
+        "HostEndpoint" => vec![
+            always("NODE", |x| text(&x["spec"]["node"], "<none>")),
+            always("INTERFACE", |x| text(&x["spec"]["interfaceName"], "<none>")),
+            always("IPS", |x| list(&x["spec"]["expectedIPs"])),
+            wide("PROFILES", |x| list(&x["spec"]["profiles"])),
+        ],
+        "EndpointSlice" => vec![
+            always("SERVICE", |x| {
+                text(
+                    &x["metadata"]["labels"]["kubernetes.io/service-name"],
+                    "<none>",
+                )
+            }),
+            always("ENDPOINTS", |x| {
+                let all = items(&x["endpoints"]).flat_map(|endpoint| items(&endpoint["addresses"]));
+                joined(&all.map(|address| text(address, "")).collect::<Vec<_>>())
+            }),
+        ],
         "Tier" => vec![
             always("ORDER", |x| text(&x["spec"]["order"], "<none>")),
             always("DEFAULT-ACTION", |x| {
@@ -115,6 +147,10 @@ fn pod() -> Vec<Column> {
         }),
         wide("LABELS", labels),
     ]
+}
+
+fn staged_action(object: &Value) -> String {
+    text(&object["spec"]["stagedAction"], "Set")
 }
 
 fn policy() -> Vec<Column> {

@@ -1,4 +1,5 @@
-//! What is told about the fields of the kinds: enough for `kubectl explain KIND` and `KIND.spec`.
+//! What is told about the fields of Kubernetes' own kinds: enough for `kubectl explain KIND` and
+//! `KIND.spec`.
 
 use serde_json::{Map, Value, json};
 
@@ -11,24 +12,7 @@ type Field = (&'static str, &'static str, &'static str);
 pub(super) fn of(resource: &Resource) -> (&'static str, Vec<(&'static str, Value)>) {
     let (description, spec): (&str, &[Field]) = match (resource.group, resource.kind) {
         ("", kind) => core(kind),
-        ("networking.k8s.io", _) => (
-            "NetworkPolicy says which traffic the selected pods of its namespace accept and send.",
-            &[
-                (
-                    "podSelector",
-                    "object",
-                    "The pods that this policy selects; empty selects all of its namespace.",
-                ),
-                ("policyTypes", "string[]", "Ingress, Egress or both."),
-                ("ingress", "object[]", "What the selected pods accept."),
-                ("egress", "object[]", "What the selected pods may send."),
-            ],
-        ),
-        ("projectcalico.org", kind) => calico(kind),
-        ("ocicat.io", _) => (
-            "PolicyStatus says where a policy is in force, and where it is not and why.",
-            &[],
-        ),
+        ("discovery.k8s.io", _) => ("EndpointSlice is a part of what is behind a service.", &[]),
         (_, kind) => workload(kind),
     };
     let mut known = Vec::new();
@@ -38,9 +22,20 @@ pub(super) fn of(resource: &Resource) -> (&'static str, Vec<(&'static str, Value
             "secrets",
             property("object[]", "Secrets that pods of this account may use."),
         )),
+        "EndpointSlice" => {
+            known.push(("addressType", property("string", "IPv4, IPv6 or FQDN.")));
+            known.push((
+                "endpoints",
+                property("object[]", "Who is behind the service, with addresses."),
+            ));
+            known.push((
+                "ports",
+                property("object[]", "The ports of all the endpoints."),
+            ));
+        }
         _ => known.push(("spec", object("What is wanted.", spec))),
     }
-    if resource.status || resource.group == "ocicat.io" {
+    if resource.status {
         known.push(("status", object("What was observed.", &[])));
     }
     (description, known)
@@ -212,168 +207,3 @@ fn workload(kind: &str) -> (&'static str, &'static [Field]) {
         ],
     )
 }
-
-fn calico(kind: &str) -> (&'static str, &'static [Field]) {
-    match kind {
-        "NetworkPolicy" => (
-            "NetworkPolicy is an ordered policy for endpoints of its namespace.",
-            &POLICY_SPEC[..7],
-        ),
-        "GlobalNetworkPolicy" => (
-            "GlobalNetworkPolicy is an ordered policy for endpoints of all kinds.",
-            &POLICY_SPEC,
-        ),
-        _ => tier_set_or_profile(kind),
-    }
-}
-
-fn tier_set_or_profile(kind: &str) -> (&'static str, &'static [Field]) {
-    match kind {
-        "Tier" => (
-            "Tier is a group of policies that are judged together.",
-            &[
-                (
-                    "order",
-                    "number",
-                    "Place among the tiers: lower is earlier, absent is last.",
-                ),
-                (
-                    "defaultAction",
-                    "string",
-                    "Deny or Pass, for what a selected endpoint's policies do not decide.",
-                ),
-            ],
-        ),
-        "NetworkSet" | "GlobalNetworkSet" => (
-            "NetworkSet and GlobalNetworkSet give prefixes labels, so that selectors match them.",
-            &[("nets", "string[]", "The prefixes, IPv4 and IPv6.")],
-        ),
-        "Profile" => (
-            "Profile holds rules for endpoints that no policy decides, and labels that they inherit.",
-            &[
-                ("ingress", "object[]", "Rules for traffic to the endpoint."),
-                ("egress", "object[]", "Rules for traffic from the endpoint."),
-                (
-                    "labelsToApply",
-                    "object",
-                    "Labels that the endpoints inherit.",
-                ),
-            ],
-        ),
-        _ => endpoint_or_addresses(kind),
-    }
-}
-
-fn endpoint_or_addresses(kind: &str) -> (&'static str, &'static [Field]) {
-    match kind {
-        "IPPool" => (
-            "IPPool is a prefix from which workloads get addresses.",
-            &[
-                ("cidr", "string", "The prefix."),
-                (
-                    "blockSize",
-                    "integer",
-                    "Prefix length of the blocks that hosts take.",
-                ),
-                (
-                    "natOutgoing",
-                    "boolean",
-                    "Whether traffic that leaves the pools is masqueraded.",
-                ),
-                ("nodeSelector", "string", "The hosts that may use the pool."),
-                (
-                    "disabled",
-                    "boolean",
-                    "Whether no new addresses are taken from it.",
-                ),
-            ],
-        ),
-        "IPAMBlock" => (
-            "IPAMBlock is a part of a pool, and who has its addresses.",
-            &[
-                ("cidr", "string", "The prefix."),
-                ("affinity", "string", "The host that the block belongs to."),
-                (
-                    "allocations",
-                    "object[]",
-                    "Per address, which attributes its owner has.",
-                ),
-                ("attributes", "object[]", "The owners."),
-            ],
-        ),
-        _ => (
-            "WorkloadEndpoint is an interface of a workload.",
-            &[
-                ("node", "string", "The host."),
-                (
-                    "orchestrator",
-                    "string",
-                    "Who made the workload, such as k8s.",
-                ),
-                ("pod", "string", "The pod, if it is one."),
-                ("workload", "string", "The workload, if it is not a pod."),
-                ("endpoint", "string", "The interface inside the workload."),
-                ("interfaceName", "string", "The interface on the host."),
-                ("ipNetworks", "string[]", "The addresses."),
-                ("mac", "string", "The MAC address."),
-                ("profiles", "string[]", "The profiles, in order."),
-                ("ports", "object[]", "Ports with names."),
-            ],
-        ),
-    }
-}
-
-static POLICY_SPEC: [Field; 12] = [
-    ("tier", "string", "The tier; default if absent."),
-    (
-        "order",
-        "number",
-        "Place in the tier: lower is earlier, absent is last.",
-    ),
-    (
-        "selector",
-        "string",
-        "The endpoints that this policy selects; absent selects all.",
-    ),
-    (
-        "serviceAccountSelector",
-        "string",
-        "Selects by the labels of service accounts.",
-    ),
-    ("types", "string[]", "Ingress, Egress or both."),
-    (
-        "ingress",
-        "object[]",
-        "Rules for traffic to the endpoints, in order.",
-    ),
-    (
-        "egress",
-        "object[]",
-        "Rules for traffic from the endpoints, in order.",
-    ),
-    (
-        "namespaceSelector",
-        "string",
-        "Selects by the labels of namespaces.",
-    ),
-    (
-        "applyOnForward",
-        "boolean",
-        "Whether it judges traffic that a host forwards.",
-    ),
-    (
-        "doNotTrack",
-        "boolean",
-        "Whether it judges before connection tracking.",
-    ),
-    (
-        "preDNAT",
-        "boolean",
-        "Whether it judges before addresses are translated.",
-    ),
-    (
-        "performanceHints",
-        "string[]",
-        "Hints that change no verdict.",
-    ),
-];

@@ -41,6 +41,22 @@ pub(super) fn each(object: &Object, list: &str, field: &str) -> Value {
     items.collect::<Vec<_>>().join(",").into()
 }
 
+/// One numeric field of each item of a list.
+pub(super) fn each_number(object: &Object, list: &str, field: &str) -> Value {
+    let items = array(object, list)
+        .iter()
+        .filter_map(|item| Some(item.get(field)?.as_i64()?.to_string()));
+    items.collect::<Vec<_>>().join(",").into()
+}
+
+/// The addresses of all endpoints of a slice.
+pub(super) fn addresses(object: &Object) -> Value {
+    let lists = array(object, "/endpoints")
+        .iter()
+        .filter_map(|endpoint| endpoint.get("addresses")?.as_array());
+    plain(&Value::Array(lists.flatten().cloned().collect()))
+}
+
 /// The length of a list.
 pub(super) fn count(object: &Object, list: &str) -> Value {
     array(object, list).len().into()

@@ -142,6 +142,18 @@ pub(super) fn of(resource: &Resource) -> &'static [Column] {
             }
         }
         ("projectcalico.org", "NetworkPolicy" | "GlobalNetworkPolicy") => &POLICY,
+        ("projectcalico.org", "StagedNetworkPolicy" | "StagedGlobalNetworkPolicy") => &STAGED,
+        ("policy.networking.k8s.io", "ClusterNetworkPolicy") => {
+            &const {
+                [
+                    NAME,
+                    at("Tier", "/spec/tier"),
+                    at("Priority", "/spec/priority"),
+                    AGE,
+                ]
+            }
+        }
+        ("discovery.k8s.io", "EndpointSlice") => &ENDPOINT_SLICE,
         ("projectcalico.org", kind) => calico(kind),
         ("ocicat.io", "PolicyStatus") => &POLICY_STATUS,
         _ => &const { [NAME, AGE] },
@@ -182,6 +194,19 @@ fn calico(kind: &str) -> &'static [Column] {
             }
         }
         "WorkloadEndpoint" => &WORKLOAD_ENDPOINT,
+        "HostEndpoint" => &HOST_ENDPOINT,
+        "StagedKubernetesNetworkPolicy" => {
+            &const {
+                [
+                    NAME,
+                    STAGED_ACTION,
+                    by("Pod-Selector", |o| {
+                        cells::label_selector(o, "/spec/podSelector")
+                    }),
+                    AGE,
+                ]
+            }
+        }
         _ => &const { [NAME, AGE] },
     }
 }
@@ -262,18 +287,52 @@ static REPLICA_SET: [Column; 7] = [
     SELECTOR,
 ];
 
+const TIER: Column = by("Tier", |o| {
+    o.pointer("/spec/tier")
+        .map_or_else(|| "default".into(), cells::plain)
+});
+const EXPRESSION: Column = by("Selector", |o| {
+    o.pointer("/spec/selector")
+        .map_or_else(|| "all()".into(), cells::plain)
+});
+const STAGED_ACTION: Column = by("Action", |o| {
+    o.pointer("/spec/stagedAction")
+        .map_or_else(|| "Set".into(), cells::plain)
+});
+
 static POLICY: [Column; 6] = [
     NAME,
-    by("Tier", |o| {
-        o.pointer("/spec/tier")
-            .map_or_else(|| "default".into(), cells::plain)
-    }),
+    TIER,
     at("Order", "/spec/order"),
-    by("Selector", |o| {
-        o.pointer("/spec/selector")
-            .map_or_else(|| "all()".into(), cells::plain)
-    }),
+    EXPRESSION,
     wide(at("Types", "/spec/types")),
+    AGE,
+];
+
+static STAGED: [Column; 7] = [
+    NAME,
+    STAGED_ACTION,
+    TIER,
+    at("Order", "/spec/order"),
+    EXPRESSION,
+    wide(at("Types", "/spec/types")),
+    AGE,
+];
+
+static ENDPOINT_SLICE: [Column; 5] = [
+    NAME,
+    at("AddressType", "/addressType"),
+    by("Ports", |o| cells::each_number(o, "/ports", "port")),
+    by("Endpoints", |o| cells::addresses(o)),
+    AGE,
+];
+
+static HOST_ENDPOINT: [Column; 6] = [
+    NAME,
+    at("Node", "/spec/node"),
+    at("Interface", "/spec/interfaceName"),
+    at("IPs", "/spec/expectedIPs"),
+    wide(at("Profiles", "/spec/profiles")),
     AGE,
 ];
 

@@ -420,4 +420,4 @@ fn range(node: Node<'_>, problems: &mut Problems) -> Read<PortSpec> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -167,7 +167,7 @@ pub(super) fn workload_endpoint(
     };
     let required = |name: &str, expected: &str, problems: &mut Problems| {
         text(name, problems).unwrap_or_else(|| {
-            if spec.field(name).is_none() {
+            if spec.field(name).is_none_or(|field| field.value == "") {
                 problems.error(
                     &Path::Key(&spec.path, name),
                     format!("missing: expected {expected}"),

@@ -101,13 +101,13 @@ fn services(entity: &Node<'_>, side: Side<'_>, problems: &mut Problems) -> Optio
         problems.error(&node.path, message);
         return None;
     }
-    let beside = NOT_WITH_SERVICES.iter().find(|name| {
-        entity
-            .field(name)
-            .is_some_and(|field| !is_empty(field.value))
-    });
-    if let Some(beside) = beside {
-        let message = format!("expected services without {beside}");
+    let is_asked = |name: &&str| {
+        let field = entity.field(name);
+        field.is_some_and(|field| !is_empty(field.value))
+    };
+    if NOT_WITH_SERVICES.iter().any(is_asked) {
+        let message =
+            "expected services without selectors, serviceAccounts, nets, ports and domains";
         problems.error(&node.path, message);
         return None;
     }
@@ -157,9 +157,12 @@ fn service(node: Node<'_>, place: Place<'_>, problems: &mut Problems) -> Read<Se
 
 /// Reads `domains`: in the destination of an egress rule that allows.
 fn domains(entity: &Node<'_>, side: Side<'_>, problems: &mut Problems) -> Vec<Arc<str>> {
-    let Some(node) = entity.field("domains").filter(|list| !is_empty(list.value)) else {
+    let Some(node) = entity.field("domains") else {
         return Vec::new();
     };
+    if node.value.as_array().is_some_and(Vec::is_empty) {
+        return Vec::new();
+    }
     let read = node.all(DOMAINS, problems, domain);
     if (side.name, side.place.direction) != ("destination", Direction::Egress) {
         let message = "expected domains only in the destination of an egress rule";

@@ -537,4 +537,4 @@ impl<'de> Deserialize<'de> for Strings {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

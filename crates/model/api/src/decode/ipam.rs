@@ -143,7 +143,9 @@ pub(super) fn block(
         .as_deref()
         .and_then(|affinity| affinity.strip_prefix("host:"));
     let handles = spec.each("attributes", problems, |attribute, problems| {
-        attribute.optional("handle_id", problems, shared)
+        // One that cannot be read keeps its place: addresses name it by its index.
+        let _ = attribute.mapping(problems);
+        Ok(attribute.lenient("handle_id", problems, shared))
     });
     Some(IpamBlock {
         metadata,

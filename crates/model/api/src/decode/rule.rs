@@ -252,4 +252,4 @@ fn annotations(node: &Node<'_>, problems: &mut Problems) -> BTreeMap<Arc<str>, A
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

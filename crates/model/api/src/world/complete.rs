@@ -1,11 +1,13 @@
 //! What a cluster has although nobody wrote it.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use super::{FileProblem, Loaded, World};
 use crate::core::{Namespace, ServiceAccount};
 use crate::decode::NAMESPACE_NAME_LABEL;
+use crate::policy::{ClusterSubject, ClusterTier};
 use crate::{Kind, Metadata, Object, ObjectKey, Problem};
 
 /// Namespaces that every cluster has.
@@ -17,10 +19,39 @@ const DEFAULT_SERVICE_ACCOUNT: &str = "default";
 /// Namespace and name of a service account.
 type Account = (Arc<str>, Arc<str>);
 
-/// Adds namespaces that objects name and nobody defined, and service accounts.
+/// Adds namespaces that objects name and nobody defined, and service accounts. Says where the API leaves
+/// open which policy goes first.
 pub(super) fn complete(loaded: &mut Loaded) {
+    warn_of_equal_priorities(loaded);
     add_namespaces(loaded);
     add_service_accounts(loaded);
+}
+
+fn warn_of_equal_priorities(loaded: &mut Loaded) {
+    let mut first: BTreeMap<(ClusterTier, u16), Arc<str>> = BTreeMap::new();
+    let mut equal = Vec::new();
+    for (key, object) in &loaded.world.objects {
+        let Object::ClusterNetworkPolicy(policy) = object else {
+            continue;
+        };
+        if policy.subject == ClusterSubject::Unreadable {
+            continue;
+        }
+        match first.entry((policy.tier, policy.priority)) {
+            Entry::Vacant(entry) => drop(entry.insert(Arc::clone(&key.name))),
+            Entry::Occupied(entry) => {
+                let message = format!(
+                    "{} is the priority of {} too; of equals the first by name is judged first",
+                    policy.priority,
+                    entry.get()
+                );
+                equal.push((key.clone(), message));
+            }
+        }
+    }
+    for (key, message) in equal {
+        warn(loaded, &key, "spec.priority", message);
+    }
 }
 
 fn add_namespaces(loaded: &mut Loaded) {

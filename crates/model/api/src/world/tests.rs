@@ -189,3 +189,29 @@ fn reports_are_bounded() {
         "a.yaml:1:1: GlobalNetworkSet s: 5 more problems"
     );
 }
+
+#[test]
+fn equal_priorities_are_said() {
+    let policy = |name: &str, tier: &str| {
+        format!(
+            "apiVersion: policy.networking.k8s.io/v1alpha2\nkind: ClusterNetworkPolicy\n\
+             metadata: {{name: {name}}}\nspec:\n  tier: {tier}\n  priority: 5\n  subject: {{namespaces: {{}}}}\n"
+        )
+    };
+    let text = format!(
+        "{}---\n{}---\n{}",
+        policy("b", "Admin"),
+        policy("a", "Admin"),
+        policy("c", "Baseline")
+    );
+    let loaded = World::load([("p.yaml", text)]);
+    let said: Vec<String> = loaded.problems.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        said,
+        [
+            "p.yaml:6:13: ClusterNetworkPolicy b: spec.priority: 5 is the priority of a too; of equals the \
+          first by name is judged first"
+        ]
+    );
+    assert!(!loaded.has_errors());
+}

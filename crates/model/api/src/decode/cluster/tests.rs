@@ -167,7 +167,7 @@ fn what_says_where_the_policy_stands_must_be_readable() {
 }
 
 /// Rules of one peer or protocol that cannot be read, without their action.
-const BAD_PEERS: &[(&str, &str)] = &[
+pub(in crate::decode) const BAD_PEERS: &[(&str, &str)] = &[
     ("", "egress[0]: missing to: expected 1-25 peers"),
     ("to: []", "egress[0].to: 0 entries: expected 1-25"),
     ("to: x", "egress[0].to: \"x\": expected a list"),

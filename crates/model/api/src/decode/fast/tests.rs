@@ -64,7 +64,7 @@ fn is_fast(value: &Value) -> bool {
 }
 
 /// Every value in which one part, anywhere, is replaced or removed.
-fn variants(value: &Value) -> Vec<Value> {
+pub(in crate::decode) fn variants(value: &Value) -> Vec<Value> {
     let replacements = || {
         vec![
             Value::Null,

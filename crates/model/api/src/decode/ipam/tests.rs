@@ -68,4 +68,20 @@ spec:
         .map(|(n, handle)| (*n, &**handle))
         .collect();
     assert_eq!(found, [(1, "a"), (2, ""), (3, "a")]);
+    // An owner that cannot be read does not shift the others.
+    let decoded = yaml(
+        "
+apiVersion: projectcalico.org/v3
+kind: IPAMBlock
+metadata: {name: 10-0-0-0-26}
+spec: {cidr: 10.0.0.0/26, allocations: [0, 1], attributes: [{handle_id: 5}, {handle_id: b}]}",
+    );
+    assert_eq!(problems(&decoded).len(), 1);
+    let Some(Object::IpamBlock(block)) = decoded.object else {
+        panic!()
+    };
+    assert_eq!(
+        (&*block.allocations[&0], &*block.allocations[&1]),
+        ("", "b")
+    );
 }

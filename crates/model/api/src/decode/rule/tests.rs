@@ -81,7 +81,7 @@ fn empty_is_absent() {
 }
 
 /// Rules of which a part cannot be read, and what the problem says.
-const BAD_PARTS: &[(&str, &str)] = &[
+pub(in crate::decode) const BAD_PARTS: &[(&str, &str)] = &[
     (
         "{action: Allow, prtocol: TCP}",
         "spec.ingress[0].prtocol: unknown field \"prtocol\"",
@@ -263,19 +263,19 @@ fn services() {
         ("{services: web}", "services: \"web\": expected a mapping"),
         (
             "{services: {name: a, namespace: s}, selector: has(a)}",
-            "expected services without selector",
+            "services: expected services without selectors",
         ),
         (
             "{services: {name: a, namespace: s}, nets: [10.0.0.0/8]}",
-            "expected services without nets",
+            "services: expected services without selectors",
         ),
         (
             "{services: {name: a, namespace: s}, ports: [80]}",
-            "expected services without ports",
+            "services: expected services without selectors",
         ),
         (
             "{services: {name: a, namespace: s}, serviceAccounts: {}}",
-            "without serviceAccounts",
+            "services: expected services without selectors",
         ),
     ] {
         let (rule, problems) = egress(
