@@ -315,8 +315,7 @@ impl Engine {
         self.space.end_rest();
         self.identities.items.end_rest();
         self.endpoints.items.end_rest();
-        self.stacks.items.end_rest();
-        self.stacks.fresh.clear();
+        self.stacks.end_commit();
         self.interner.labels.end_rest();
     }
 }

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
+use ocicat_api::ObjectKey;
 use ocicat_api::rule::Action;
-use ocicat_api::{Kind, ObjectKey};
 use ocicat_flow::{Direction, Outcome, PolicyRef};
 use ocicat_node::{
     ClassId, EndpointId, EndpointPolicy, NodeState, Row, ServiceMatch, Stack, StackId,
@@ -166,12 +166,10 @@ impl Engine {
         class.is_some_and(|class| class.signature.unclaimed)
     }
 
-    /// Pods and WorkloadEndpoints that have the address, sorted.
+    /// Pods, WorkloadEndpoints and HostEndpoints that have the address, sorted.
     #[must_use]
     pub fn endpoints_of(&self, address: IpAddr) -> Vec<ObjectKey> {
-        let mut keys = endpoints_of(&self.space, &self.endpoints, address);
-        keys.retain(|key| key.kind != Kind::HostEndpoint);
-        keys
+        endpoints_of(&self.space, &self.endpoints, address)
     }
 
     /// Network sets with a net that contains the address, sorted.

@@ -409,6 +409,7 @@ impl Locals {
             profiles,
             ending: Ending::Deny,
             near,
+            salt: 0,
         }
     }
 

@@ -498,7 +498,7 @@ fn cluster_services(entries: &[ClusterProtocol], names: &mut Names) -> Vec<Servi
             ClusterProtocol::Named(_) => true,
         })
     };
-    let mut service = |protocol: u8| {
+    let service = |protocol: u8| {
         let all = of(protocol).any(|entry| matches!(entry, ClusterProtocol::Ports(_, None)));
         let specs: Vec<PortSpec> = of(protocol)
             .filter_map(|entry| match entry {
@@ -522,7 +522,7 @@ fn cluster_services(entries: &[ClusterProtocol], names: &mut Names) -> Vec<Servi
     let protocols = (0..=u8::MAX).filter(|p| has_ports(*p));
     protocols
         .filter(|p| any_named || of(*p).next().is_some())
-        .map(|p| service(p))
+        .map(service)
         .collect()
 }
 

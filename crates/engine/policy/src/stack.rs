@@ -24,6 +24,8 @@ pub(crate) struct StackKey {
     pub(crate) profiles: Box<[BlockId]>,
     pub(crate) ending: Ending,
     pub(crate) near: Near,
+    /// Tells stacks apart that are otherwise equal: see [`Stacks::apart`].
+    pub(crate) salt: u32,
 }
 
 /// What becomes of packets that nothing decides.
@@ -197,6 +199,8 @@ pub(crate) struct Stacks {
     /// Those over their budget.
     pub(crate) closed: BTreeSet<StackIndex>,
     idle: Vec<StackIndex>,
+    /// That of the current commit; greater than those before, if any stack was made since.
+    salt: u32,
 }
 
 impl Stacks {
@@ -229,6 +233,27 @@ impl Stacks {
         self.numbers.insert(key, index);
         self.fresh.push(index);
         index
+    }
+
+    /// Gives a key that is another stack's a salt, where that stack is about to change its rows in
+    /// place. Packets in flight may be judged by it as what it was, so nobody may come to it in the
+    /// same commit. Keys that are equal stay so.
+    pub(crate) fn apart(&self, key: &mut StackKey, blocks: &Blocks) {
+        let Some(index) = self.numbers.get(key) else {
+            return;
+        };
+        let mut of_key = key.blocks.iter().chain(&key.profiles);
+        let changes = of_key.any(|block| blocks.changed.contains_key(block));
+        if changes && !self.fresh.contains(index) {
+            key.salt = self.salt;
+        }
+    }
+
+    /// Ends the commit.
+    pub(crate) fn end_commit(&mut self) {
+        self.items.end_rest();
+        self.fresh.clear();
+        self.salt = self.next;
     }
 
     pub(crate) fn release(&mut self, index: StackIndex) {

@@ -158,6 +158,11 @@ impl Engine {
             .hosts
             .regroup(&self.classes, changes, &self.stacks.items);
         moves.extend(groups.into_iter().map(Move::from));
+        for step in &mut moves {
+            if step.old.is_some() || matches!(step.user, User::Group(_)) {
+                self.stacks.apart(&mut step.key, &self.blocks);
+            }
+        }
         let renamed = self.rename_stacks(&moves);
         for step in moves {
             let at = side(step.key.direction);
@@ -230,9 +235,11 @@ impl Engine {
                     continue;
                 };
                 for direction in DIRECTIONS {
-                    let key = self.locals.key(&view, local.identity, slot, direction);
+                    let mut key = self.locals.key(&view, local.identity, slot, direction);
                     let old = address.stacks[side(direction)];
+                    key.salt = old.map_or(0, |old| self.stacks.items[old].key.salt);
                     if old.is_none_or(|old| *self.stacks.items[old].key != key) {
+                        key.salt = 0;
                         moves.push(Move {
                             user: User::Address(*entry, place),
                             old,

@@ -338,6 +338,7 @@ fn move_of(
         profiles: stage.profiles.clone(),
         ending,
         near: (*group.near).clone(),
+        salt: 0,
     };
     Some(GroupMove {
         place,

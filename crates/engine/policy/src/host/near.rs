@@ -31,7 +31,7 @@ struct NearAsked {
 
 impl NearAsked {
     fn questions(&self) -> impl Iterator<Item = QuestionId> + '_ {
-        let sides = self.sides.iter().flat_map(|far| far.terms());
+        let sides = self.sides.iter().flat_map(Far::terms);
         let ports = self.ports.iter().map(|(.., question)| *question);
         sides.map(|term| term.question).chain(ports)
     }

@@ -338,7 +338,9 @@ fn run(seed: u64) {
         let fresh = scratch(&world, budget).snapshot();
         same_judgements(&state, &fresh, &services, &context);
         same_classes(&state, &fresh, &context);
-        assert_eq!(state.stacks.len(), fresh.stacks.len(), "{context}");
+        // Stacks that were kept apart for the sake of packets in flight may be equal now.
+        assert!(state.stacks.len() >= fresh.stacks.len(), "{context}");
+        assert!(state.stacks.len() <= 2 * fresh.stacks.len(), "{context}");
         same_host_endpoints(&state, &fresh, &context);
         if count == 1 && step > 0 && touches_policy_only(&texts[0]) {
             check_transition(&before, &commit, &mut dice, &context);
