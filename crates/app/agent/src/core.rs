@@ -38,6 +38,7 @@ use crate::config::Config;
 use crate::denied::Known;
 use crate::links::{self, Links};
 use crate::record::{Record, Records};
+use crate::verify::Snapshot;
 use crate::{feed, felix};
 
 pub use report::{Metrics, Report};
@@ -54,6 +55,8 @@ const WALK_AFTER: Duration = Duration::from_millis(30);
 const WALK_AGAIN_AFTER: Duration = Duration::from_millis(300);
 /// Walks begin at least this far apart.
 const WALKS_APART: Duration = Duration::from_millis(150);
+/// An audit takes at most a hundredth of the time: it waits longer where it takes long.
+const AUDIT_SHARE: u32 = 100;
 /// How often we look whether somebody else has changed nftables, which costs one question.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
@@ -70,6 +73,8 @@ pub enum Message {
     /// By host-side interface. The answer is the differences from what ADD made.
     Check(String, oneshot::Sender<Result<Vec<String>, String>>),
     Status(oneshot::Sender<Value>),
+    /// What the kernel has and what it shall decide, as of one moment.
+    Verify(oneshot::Sender<Result<Box<Snapshot>, String>>),
     Unknown(Vec<IpAddr>, oneshot::Sender<Vec<IpAddr>>),
     Metrics(oneshot::Sender<report::Metrics>),
     /// The host's links, which have changed.
@@ -123,6 +128,8 @@ pub struct Core {
     walk_again_at: Option<Instant>,
     last_walk: Instant,
     audit_at: Instant,
+    /// Where the interpretation of the kernel's program goes on.
+    next_step: usize,
     look_at: Instant,
     /// The generation of the kernel's ruleset after our last commit or look.
     generation: Option<u32>,
@@ -183,6 +190,7 @@ impl Core {
             walk_again_at: None,
             last_walk: Instant::now(),
             audit_at: Instant::now() + felix::AUDIT_EVERY,
+            next_step: 0,
             look_at: Instant::now() + LOOK_EVERY,
             generation: None,
             problems: BTreeMap::new(),
@@ -274,6 +282,9 @@ impl Core {
                 Message::Status(reply) => {
                     let _ = reply.send(self.status());
                 }
+                Message::Verify(reply) => {
+                    let _ = reply.send(self.snapshot().map_err(|e| format!("{e:#}")));
+                }
                 Message::Unknown(addresses, reply) => {
                     let _ = reply.send(self.unknown(addresses));
                 }
@@ -350,10 +361,11 @@ impl Core {
             self.look_for_strangers();
         }
         if self.audit_at <= now {
-            self.audit_at = self.next_audit();
             if self.in_force && self.audit_every.is_some() {
                 self.audit();
             }
+            let rest = Instant::now() + now.elapsed() * AUDIT_SHARE;
+            self.audit_at = self.next_audit().max(rest);
         }
         if self.failure.is_some() && self.missing.is_empty() {
             std::thread::sleep(Duration::from_millis(100));

@@ -29,6 +29,7 @@ mod reach;
 mod record;
 mod socket;
 mod status;
+pub mod verify;
 mod workload;
 
 use std::net::SocketAddr;

@@ -24,6 +24,8 @@ const READ_LIMIT: Duration = Duration::from_secs(10);
 enum Request {
     Cni(CniRequest),
     Status,
+    /// Whether the kernel's program decides what the tables say.
+    Verify,
     /// Which of these addresses have no known owner in the kernel of this host.
     Unknown {
         addresses: Vec<std::net::IpAddr>,
@@ -99,6 +101,7 @@ async fn run(request: Request, workloads: &Workloads) -> Result<Value, Failure> 
     match request {
         Request::Cni(request) => workloads.cni(request).await,
         Request::Status => workloads.status().await,
+        Request::Verify => workloads.verify().await,
         Request::Unknown { addresses } => workloads.unknown(addresses).await,
     }
 }

@@ -20,6 +20,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::addresses::Addresses;
 use crate::core::{Attach, Message};
 use crate::record::{Record, Workload};
+use crate::verify;
 
 /// The annotation that asks for certain addresses: a JSON list of strings.
 const WANTED: &str = "cni.projectcalico.org/ipAddrs";
@@ -107,6 +108,15 @@ impl Workloads {
     /// What the agent knows of itself.
     pub async fn status(&self) -> Result<Value, Failure> {
         self.ask(Message::Status).await
+    }
+
+    /// Whether the program in the kernel decides what the tables say. The comparison runs on a thread
+    /// of its own.
+    pub async fn verify(&self) -> Result<Value, Failure> {
+        let failed = |text: String| Failure::new(11, "cannot verify", text);
+        let snapshot = self.ask(Message::Verify).await?.map_err(failed)?;
+        let compared = tokio::task::spawn_blocking(move || verify::report(&snapshot));
+        compared.await.map_err(|error| failed(error.to_string()))
     }
 
     /// The addresses that have no known owner on this host.

@@ -28,6 +28,7 @@ const TEMPLATE: &str = "\
 Ask:
   why         Say which rule lets traffic pass or stops it, and where it stands
   status      Say whether policies are in force on every host, and why not
+  verify      Say whether the program in the kernel decides what policy says
   get         Show objects
 
 Change:
@@ -75,6 +76,8 @@ pub enum Command {
     Why(WhyArgs),
     /// Say whether policies are in force on every host, and why not
     Status(StatusArgs),
+    /// Say whether the program in the kernel decides what policy says
+    Verify(VerifyArgs),
     /// Show objects
     Get(GetArgs),
     /// Create or change objects from manifests
@@ -268,6 +271,42 @@ pub struct StatusArgs {
     pub output: Answer,
     #[command(flatten)]
     pub api: ApiArgs,
+}
+
+const VERIFY_HELP: &str = "\
+The kernel's table is read back and interpreted: chains, rules and maps, for every address, protocol,
+port and ICMP type of every workload. Exit codes: 0 it decides what policy says, 1 it does not, 2 bad
+input, 3 could not ask.
+
+Examples:
+  ocicat verify
+  ocicat verify --lab lab
+  ocicat verify -f examples/shop --node host-1";
+
+#[derive(Debug, Args)]
+#[command(after_help = VERIFY_HELP)]
+pub struct VerifyArgs {
+    /// Every host of this lab, instead of the agent of this host
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["files", "socket"])]
+    pub lab: Option<ocicat_lab::LabName>,
+    /// Compare with these manifests the table of the current network namespace, without an agent; -
+    /// is stdin (repeatable)
+    #[arg(short, long = "filename", value_name = "DIR|FILE", requires = "node")]
+    pub files: Vec<PathBuf>,
+    /// Which node the manifests are to be read for
+    #[arg(long, value_name = "NAME", requires = "files")]
+    pub node: Option<String>,
+    /// The agent's socket
+    #[arg(
+        long,
+        value_name = "PATH",
+        default_value = "/run/ocicat/agent.sock",
+        conflicts_with = "files"
+    )]
+    pub socket: PathBuf,
+    /// How to print the answer
+    #[arg(short, long, value_enum, default_value_t = Answer::Text)]
+    pub output: Answer,
 }
 
 const APISERVER_HELP: &str = "\

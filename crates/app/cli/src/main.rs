@@ -5,6 +5,7 @@
 //!   agent, apiserver, lab                ──► their crates
 //!   get, apply, delete, status           ──► ocicat_client ──► API server
 //!   why ──► manifests or API server ──► ocicat_analysis ──► words
+//!   verify ──► agents, or manifests and kernel ──► ocicat_agent ──► words
 //! ```
 //!
 //! What is asked for goes to stdout, everything else to stderr. Exit codes: 0 yes, 1 no, 2 bad
@@ -24,6 +25,7 @@ mod paint;
 mod problems;
 mod status;
 mod table;
+mod verify;
 mod why;
 
 use std::process::ExitCode;
@@ -78,6 +80,7 @@ async fn dispatch(command: Command) -> Result<ExitCode, Failure> {
         Command::Why(args) => why::run(args).await,
         Command::Get(args) => get::run(args).await.map(done),
         Command::Status(args) => status::run(args).await,
+        Command::Verify(args) => verify::run(args).await,
         Command::Apply(args) => apply::run(args).await.map(done),
         Command::Delete(args) => delete::run(args).await,
         Command::Lab(command) => Ok(ocicat_lab::run(command).await?),

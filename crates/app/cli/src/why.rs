@@ -14,7 +14,7 @@ use crate::args::{Answer, WhyArgs};
 use crate::failure::Failure;
 use crate::out;
 use question::{Question, Worlds};
-use world::Known;
+pub use world::Known;
 
 pub async fn run(args: WhyArgs) -> Result<ExitCode, Failure> {
     // A question that cannot be read is refused before anything else is.

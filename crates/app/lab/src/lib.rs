@@ -55,6 +55,18 @@ mod wire;
 pub use command::{Command, DownArgs, ExecArgs, ListArgs, ProbeArgs, ResponderArgs, UpArgs, run};
 pub use name::LabName;
 
+/// The hosts of a lab and the sockets of their agents.
+///
+/// # Errors
+/// If there is no such lab, or its record cannot be read.
+pub fn agents(name: &LabName) -> anyhow::Result<Vec<(String, std::path::PathBuf)>> {
+    let folder = state::Folder::of(name);
+    let lab = state::Lab::load(&folder)?
+        .ok_or_else(|| Failure::input(format!("there is no lab {}", name.as_str())))?;
+    let socket = |host: &state::Host| (host.name.clone(), folder.agent_socket(&host.name));
+    Ok(lab.hosts.iter().map(socket).collect())
+}
+
 /// A failure that decides the exit code of the command.
 #[derive(Debug)]
 struct Failure {

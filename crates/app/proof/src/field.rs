@@ -169,14 +169,7 @@ impl Field {
         let mut answers = Answers::default();
         self.observe(&mut Answers::default())?;
         for burst in frames.chunks(BURST) {
-            let burst: Vec<Outgoing> = burst
-                .iter()
-                .map(|(link, bytes)| Outgoing {
-                    interface: self.links[link.0].far,
-                    bytes: bytes.clone(),
-                })
-                .collect();
-            self.frames.send(&burst)?;
+            self.send(burst)?;
             self.observe(&mut answers)?;
         }
         let mut last = Instant::now();
@@ -190,6 +183,18 @@ impl Field {
         // What should not come at all would be here by now.
         self.observe(&mut answers)?;
         Ok(answers)
+    }
+
+    /// Injects frames by the far ends of links.
+    pub(crate) fn send(&self, frames: &[(LinkId, Vec<u8>)]) -> anyhow::Result<()> {
+        let frames: Vec<Outgoing> = frames
+            .iter()
+            .map(|(link, bytes)| Outgoing {
+                interface: self.links[link.0].far,
+                bytes: bytes.clone(),
+            })
+            .collect();
+        Ok(self.frames.send(&frames)?)
     }
 
     fn observe(&mut self, answers: &mut Answers) -> anyhow::Result<usize> {

@@ -119,6 +119,84 @@ pub fn number_of(bytes: &[u8]) -> Option<u32> {
     ([a, b, c, d] == MAGIC).then(|| u32::from_be_bytes(number))
 }
 
+/// The frame of an ICMP or ICMPv6 error about the packet in another frame, from a router on the way.
+#[cfg(test)]
+pub(crate) fn error_about(
+    frame: &[u8],
+    (kind, code): (u8, u8),
+    router: IpAddr,
+    number: u32,
+    from: Mac,
+    to: Mac,
+) -> Vec<u8> {
+    let quoted = &frame[14..];
+    let back_to: IpAddr = match router {
+        IpAddr::V4(_) => <[u8; 4]>::try_from(&quoted[12..16])
+            .expect("four bytes")
+            .into(),
+        IpAddr::V6(_) => <[u8; 16]>::try_from(&quoted[8..24])
+            .expect("sixteen bytes")
+            .into(),
+    };
+    let protocol = if router.is_ipv4() { 1 } else { 58 };
+    let packet = Packet::icmp(router, back_to, protocol, kind, code);
+    let mut message = vec![kind, code, 0, 0, 0, 0, 0, 0];
+    message.extend(quoted);
+    // Behind what connection tracking reads of it.
+    let tail = message.len() - 4;
+    message[tail..].copy_from_slice(&number.to_be_bytes());
+    let sum = match protocol {
+        1 => internet(&[&message]),
+        _ => {
+            let mut pseudo = pseudo_header(&packet);
+            let length = short(message.len()).to_be_bytes();
+            let end = pseudo.len() - 2;
+            pseudo[end..].copy_from_slice(&length);
+            internet(&[&pseudo, &message])
+        }
+    };
+    message[2..4].copy_from_slice(&sum.to_be_bytes());
+    let whole = Part {
+        offset: 0,
+        is_last: true,
+        is_whole: true,
+    };
+    let mut out = Vec::new();
+    out.extend(to.0);
+    out.extend(from.0);
+    match (router, back_to) {
+        (IpAddr::V4(router), IpAddr::V4(back_to)) => {
+            let ends = (router.octets(), back_to.octets());
+            out.extend([0x08, 0x00]);
+            ipv4(
+                &mut out,
+                ends,
+                protocol,
+                Shape::default(),
+                number,
+                whole,
+                message.len(),
+            );
+        }
+        (IpAddr::V6(router), IpAddr::V6(back_to)) => {
+            let ends = (router.octets(), back_to.octets());
+            out.extend([0x86, 0xdd]);
+            ipv6(
+                &mut out,
+                ends,
+                protocol,
+                Shape::default(),
+                number,
+                whole,
+                message.len(),
+            );
+        }
+        _ => unreachable!("both ends are of one family"),
+    }
+    out.extend(message);
+    out
+}
+
 #[derive(Clone, Copy)]
 struct Part {
     offset: usize,

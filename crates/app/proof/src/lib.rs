@@ -27,14 +27,18 @@
 //! ```
 
 mod answer;
+mod cost;
 mod expectation;
 mod field;
 mod frame;
 mod host;
 mod tally;
+#[cfg(test)]
+mod tests;
 mod trial;
 mod words;
 
+pub use cost::{Cost, costs};
 pub use field::Field;
 pub use frame::{Shape, frames};
 pub use tally::Tally;

@@ -1,10 +1,11 @@
 //! `ocicat-proof soak`: trials of one seed after the other for as long as wanted.
+//! `ocicat-proof cost`: what the first packet of a flow costs.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::{Parser, Subcommand};
-use ocicat_proof::{Failure, Field, Plan, Tally, trial};
+use ocicat_proof::{Failure, Field, Plan, Tally, costs, trial};
 
 /// Compares the kernel's verdicts with the oracle's.
 #[derive(Debug, Parser)]
@@ -16,6 +17,11 @@ struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Measure the first packet of a flow for these numbers of rules. Needs root
+    Cost {
+        #[arg(long, value_delimiter = ',', default_values_t = [10, 1_000, 100_000])]
+        rules: Vec<usize>,
+    },
     /// Random worlds until the time is over or something differs. Needs root
     Soak {
         #[arg(long, default_value_t = 5)]
@@ -37,13 +43,32 @@ enum Command {
 
 /// 0: no difference; 1: a difference; 3: it could not be tried.
 fn main() -> ExitCode {
-    let Command::Soak {
-        minutes,
-        seed,
-        packets,
-        changes,
-        limit,
-    } = Args::parse().command;
+    match Args::parse().command {
+        Command::Cost { rules } => match costs(&rules, |cost| println!("{cost}")) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("error: {error:#}");
+                ExitCode::from(3)
+            }
+        },
+        Command::Soak {
+            minutes,
+            seed,
+            packets,
+            changes,
+            limit,
+        } => {
+            let plan = Plan {
+                seed,
+                packets,
+                changes,
+            };
+            soak(Duration::from_secs(minutes.saturating_mul(60)), plan, limit)
+        }
+    }
+}
+
+fn soak(until: Duration, mut plan: Plan, limit: Option<u64>) -> ExitCode {
     let mut field = match Field::create() {
         Ok(field) => field,
         Err(error) => {
@@ -52,15 +77,8 @@ fn main() -> ExitCode {
         }
     };
     let (start, mut told) = (Instant::now(), Instant::now());
-    let until = Duration::from_secs(minutes.saturating_mul(60));
     let mut tally = Tally::default();
-    let mut seed = seed;
     while start.elapsed() < until && limit.is_none_or(|limit| tally.packets < limit) {
-        let plan = Plan {
-            seed,
-            packets,
-            changes,
-        };
         match trial(&mut field, &plan) {
             Ok(more) => tally.add(&more),
             Err(failure) => {
@@ -72,14 +90,15 @@ fn main() -> ExitCode {
                 });
             }
         }
-        seed = seed.wrapping_add(1);
+        plan.seed = plan.seed.wrapping_add(1);
         if told.elapsed() > Duration::from_secs(30) {
             told = Instant::now();
             println!("{:>5} s: {tally}", start.elapsed().as_secs());
         }
     }
     println!(
-        "next seed {seed}; in {:.1} s: {tally}",
+        "next seed {}; in {:.1} s: {tally}",
+        plan.seed,
         start.elapsed().as_secs_f64()
     );
     println!("kernel and oracle agree");

@@ -221,8 +221,9 @@ fn spoof(epoch: Epoch) -> Vec<Rule> {
                 &Named::Source6.name(epoch),
             ))
             .with(pass()),
+        // Not in IPv4, where these numbers mean nothing, and any source would pass.
         rule()
-            .with(build::ether())
+            .with(build::ether_ipv6())
             .with(build::in_set(
                 &[IIFNAME, mac],
                 &Named::SourceMac.name(epoch),
@@ -278,6 +279,7 @@ fn input(epoch: Epoch, config: &Config) -> Vec<Rule> {
     let rule = || Rule::new(&chain);
     let mut rules = vec![
         rule()
+            .with(build::ipv6())
             .with(build::l4proto(58))
             .with(build::one_of(&[ICMPV6_TYPE], neighbour_types()))
             .with(build::verdict(Verdict::Accept)),

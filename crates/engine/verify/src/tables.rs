@@ -123,37 +123,39 @@ fn space(prefixes: impl Iterator<Item = (IpNet, ClassId)>) -> Vec<(u128, u128, C
     sorted.sort_by_key(|(first, last, _)| (*first, std::cmp::Reverse(*last)));
     let mut out = Vec::with_capacity(sorted.len() * 2);
     let mut around: Vec<(u128, ClassId)> = Vec::new();
-    let mut next: u128 = 0;
-    let close = |around: &mut Vec<(u128, ClassId)>,
-                 next: &mut u128,
-                 until: Option<u128>,
-                 out: &mut Vec<_>| {
-        while let Some((last, class)) = around.last().copied() {
-            if until.is_some_and(|until| last >= until) {
-                break;
-            }
-            if *next <= last {
-                out.push((*next, last, class));
-            }
-            // Past the highest number nothing follows.
-            *next = last.saturating_add(1).max(*next);
-            around.pop();
-        }
-    };
+    // Where the next region begins; past the highest number nothing does.
+    let mut next: Option<u128> = Some(0);
     for (first, last, class) in sorted {
         close(&mut around, &mut next, Some(first), &mut out);
-        if let Some((_, outer)) = around.last().copied()
-            && next < first
+        if let (Some((_, outer)), Some(begin)) = (around.last().copied(), next)
+            && begin < first
         {
-            out.push((next, first - 1, outer));
+            out.push((begin, first - 1, outer));
         }
-        next = first;
+        next = Some(first);
         around.push((last, class));
     }
     close(&mut around, &mut next, None, &mut out);
-    // A prefix that ends where the one around it ends closes both.
-    out.sort_by_key(|(first, ..)| *first);
     out
+}
+
+/// Ends the prefixes that end before `until`, or all of them, innermost first.
+fn close(
+    around: &mut Vec<(u128, ClassId)>,
+    next: &mut Option<u128>,
+    until: Option<u128>,
+    out: &mut Vec<(u128, u128, ClassId)>,
+) {
+    while let Some((last, class)) = around.last().copied() {
+        if until.is_some_and(|until| last >= until) {
+            return;
+        }
+        if let Some(begin) = next.filter(|begin| *begin <= last) {
+            out.push((begin, last, class));
+            *next = last.checked_add(1);
+        }
+        around.pop();
+    }
 }
 
 /// One service for each part of the packets in which all rows answer alike.
@@ -271,6 +273,16 @@ fn names(row: &Row, protocol: Protocol) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn regions_end_with_the_highest_address() {
+        let prefixes = [("::/0", 0), ("8000::/1", 1), ("ffff::/16", 2)];
+        let prefixes = prefixes.map(|(text, class)| (text.parse().unwrap(), ClassId(class)));
+        let space = space(prefixes.into_iter());
+        let classes: Vec<ClassId> = space.iter().map(|(.., class)| *class).collect();
+        assert_eq!(classes, [ClassId(0), ClassId(1), ClassId(2)], "{space:?}");
+        assert_eq!(space[2].1, u128::MAX);
+    }
 
     #[test]
     fn regions_follow_the_longest_prefix() {

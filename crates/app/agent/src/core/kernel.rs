@@ -7,11 +7,16 @@ use ocicat_compile::TABLE;
 use ocicat_node::{Attachment, EndpointId};
 use ocicat_program::nft::{Ruleset, TableId, Transaction};
 
+use crate::verify::Snapshot;
+
 use super::{COLLECT_AFTER, Core, WALK_AFTER, WALK_AGAIN_AFTER, WALKS_APART};
 
 /// A table of so many prefixes is compared whole whenever somebody else has committed something; a
 /// larger one only if its base chains are gone, and else at the next audit.
 const AUDITED_AT_ONCE: usize = 5_000;
+
+/// How long one audit interprets the program.
+const INTERPRET_FOR: std::time::Duration = std::time::Duration::from_millis(20);
 
 /// Changed attachments; `None` for those that are gone.
 pub(super) type Attachments = [(EndpointId, Option<Attachment>)];
@@ -132,7 +137,13 @@ impl Core {
     pub(super) fn audit(&mut self) {
         self.collect();
         let differences = match self.dump() {
-            Ok(Some(found)) => self.compiler.differences(&found),
+            Ok(Some(found)) => {
+                let mut differences = self.compiler.differences(&found);
+                if differences.is_empty() {
+                    differences = self.interpret(&found);
+                }
+                differences
+            }
             Ok(None) => vec!["the table is gone".to_owned()],
             Err(error) => {
                 tracing::warn!("cannot read the table back: {error:#}");
@@ -153,6 +164,62 @@ impl Core {
         if let Err(error) = self.resync_routes() {
             tracing::error!("routes: {error:#}");
         }
+    }
+
+    /// Interprets a part of the program for as long as it may, and says what it decides otherwise than the
+    /// tables. The next call goes on where this one ended, so that all is covered in time.
+    fn interpret(&mut self, found: &Ruleset) -> Vec<String> {
+        if self.failure.is_some() {
+            return Vec::new();
+        }
+        let start = Instant::now();
+        let state = self.engine.snapshot();
+        let subject = ocicat_verify::Subject {
+            ruleset: found,
+            state: &state,
+            config: &self.config.program,
+            numbering: ocicat_verify::Numbering::Same,
+        };
+        let mut verification = ocicat_verify::Verification::new(subject, self.judged());
+        let steps = verification.steps();
+        for _ in 0..steps {
+            self.next_step = self.next_step.wrapping_add(1) % steps;
+            verification.step(self.next_step);
+            if start.elapsed() >= INTERPRET_FOR {
+                break;
+            }
+        }
+        verification.report().differences
+    }
+
+    /// What the kernel has and what it shall decide.
+    pub(super) fn snapshot(&mut self) -> anyhow::Result<Box<Snapshot>> {
+        anyhow::ensure!(self.in_force, "no policy is in force yet");
+        if let Some(failure) = &self.failure {
+            anyhow::bail!("the kernel keeps its last program: {failure}");
+        }
+        let ruleset = self.dump()?.context("the table is gone")?;
+        Ok(Box::new(Snapshot {
+            ruleset,
+            state: self.engine.snapshot(),
+            config: self.config.program.clone(),
+            attached: self.judged(),
+            numbering: ocicat_verify::Numbering::Same,
+        }))
+    }
+
+    /// Endpoints that are attached and have policy.
+    fn judged(&self) -> Vec<ocicat_verify::Attached> {
+        let judged = self
+            .compiler
+            .endpoints()
+            .filter(|(.., policy)| policy.is_some());
+        judged
+            .map(|(endpoint, attachment, _)| ocicat_verify::Attached {
+                endpoint: endpoint.clone(),
+                attachment: attachment.clone(),
+            })
+            .collect()
     }
 
     fn commit(&mut self, transaction: &Transaction) -> Result<(), ocicat_nft::CommitError> {

@@ -17,5 +17,7 @@ mod forgery;
 mod hosts;
 mod malformed;
 mod removal;
+mod spoilt;
 mod support;
+mod transitions;
 mod unclaimed;

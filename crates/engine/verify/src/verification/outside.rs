@@ -5,13 +5,17 @@ use std::net::IpAddr;
 
 use ocicat_program::nft::{BaseChain, ChainKind, Hook, Policy, build, priority};
 
-use super::judged::{ELSEWHERE, family, is_neighbour_discovery, number};
+use super::judged::{ELSEWHERE, NEIGHBOUR_TYPES, family, is_neighbour_discovery, number};
 use super::{Checked, Verification};
 use crate::Unsupported;
 use crate::lookup::of_bytes;
 use crate::packets::{Field, IpFamily, Packets};
 use crate::ranges::Ranges;
 use crate::run::End;
+
+fn neighbour_types() -> Ranges {
+    Ranges::of(NEIGHBOUR_TYPES.iter().map(|kind| (*kind, *kind)).collect())
+}
 
 const FAMILIES: [IpFamily; 2] = [IpFamily::V4, IpFamily::V6];
 
@@ -111,6 +115,15 @@ impl Verification<'_> {
             let honest = packets.with_one(Field::SourceMac, mac);
             if let Some(honest) = honest.and_then(|packets| packets.with(Field::Source, &own)) {
                 self.all_end(&what, "prerouting", &honest, End::Accept)?;
+            }
+            let neighbours = packets
+                .with_one(Field::SourceMac, mac)
+                .filter(|_| of == IpFamily::V6)
+                .and_then(|packets| packets.with_one(Field::Protocol, 58))
+                .and_then(|packets| packets.with(Field::IcmpType, &neighbour_types()));
+            if let Some(neighbours) = neighbours {
+                let what = format!("neighbour discovery of {}", one.endpoint);
+                self.all_end(&what, "prerouting", &neighbours, End::Accept)?;
             }
             let others = packets.get(Field::Source).without(&own);
             for (base, oif) in [("forward", ELSEWHERE), ("input", "")] {
