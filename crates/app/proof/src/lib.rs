@@ -31,11 +31,13 @@ mod expectation;
 mod field;
 mod frame;
 mod host;
+mod scenario;
 mod tally;
 mod trial;
 mod words;
 
 pub use field::Field;
 pub use frame::{Shape, frames};
+pub use scenario::{Followed, follow};
 pub use tally::Tally;
 pub use trial::{Failure, Plan, trial};
