@@ -199,7 +199,7 @@ fn shape(packet: &Packet, random: &mut Random) -> Shape {
 }
 
 /// What connection tracking tells flows apart by; the same for both directions.
-fn flow(packet: &Packet) -> (u8, [(IpAddr, u16); 2], u32) {
+pub(crate) fn flow(packet: &Packet) -> (u8, [(IpAddr, u16); 2], u32) {
     let mut ends = [
         (packet.source, packet.source_port),
         (packet.destination, packet.destination_port),

@@ -32,6 +32,7 @@ mod expectation;
 mod field;
 mod frame;
 mod host;
+mod scenario;
 mod tally;
 #[cfg(test)]
 mod tests;
@@ -41,5 +42,6 @@ mod words;
 pub use cost::{Cost, costs};
 pub use field::Field;
 pub use frame::{Shape, frames};
+pub use scenario::{Followed, follow};
 pub use tally::Tally;
 pub use trial::{Failure, Plan, trial};

@@ -85,9 +85,9 @@ pub fn trial(field: &mut Field, plan: &Plan) -> Result<Tally, Failure> {
 }
 
 /// A difference, and the packet if it is about one.
-type Difference = (String, Option<Box<Shot>>);
+pub(crate) type Difference = (String, Option<Box<Shot>>);
 
-fn ask(
+pub(crate) fn ask(
     field: &mut Field,
     host: &Host,
     mut shots: Vec<Shot>,

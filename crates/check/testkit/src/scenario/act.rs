@@ -4,7 +4,7 @@ use ocicat_oracle::{Census, Fate, Judgement, Packet, Saying, Verdicts, World, ju
 
 use super::host;
 use super::query::expectation;
-use super::{Answer, Link, Post, Scenario, ScenarioError, Span, Step, Whom};
+use super::{Answer, Link, Scenario, ScenarioError, Span, Step, Whom};
 use crate::Change;
 
 /// Some changes, and what is asked of the world that they lead to.
@@ -187,24 +187,6 @@ impl From<Option<Judgement>> for Reply {
             pending: None,
             deciders: judgement.iter().map(|x| x.decider.to_string()).collect(),
         }
-    }
-}
-
-impl Answer {
-    /// What the oracle says of a packet: at both ends, or at a stage of a host endpoint.
-    #[must_use]
-    pub fn of_oracle(world: &World, post: Option<&Post>, packet: &Packet) -> Self {
-        let Some(post) = post else {
-            return ocicat_oracle::verdict(world, packet).verdict.into();
-        };
-        Reply::from(judge_stage(
-            world,
-            &post.key(),
-            post.stage,
-            post.direction,
-            packet,
-        ))
-        .answer
     }
 }
 
