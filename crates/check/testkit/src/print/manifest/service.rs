@@ -33,7 +33,10 @@ pub fn spec(service: &Service) -> Value {
 
 /// What stands beside `metadata`. The service is in its labels.
 pub fn slice(slice: &EndpointSlice) -> [(&'static str, Value); 3] {
-    let is_ipv6 = slice.addresses.first().is_some_and(std::net::IpAddr::is_ipv6);
+    let is_ipv6 = slice
+        .addresses
+        .first()
+        .is_some_and(std::net::IpAddr::is_ipv6);
     // An endpoint for each: of one with several only the first counts for most readers.
     let endpoint = |address| json!({"addresses": [address]});
     let port = |port: &SlicePort| {
