@@ -311,3 +311,109 @@ fn listening_to_the_world_is_refused() {
         assert!(text.starts_with("error: "), "{text}");
     }
 }
+
+/// One object of each kind that came late, and what `get` shows of it.
+const KINDS: &str = "
+{apiVersion: v1, kind: Namespace, metadata: {name: shop}}
+---
+apiVersion: projectcalico.org/v3
+kind: HostEndpoint
+metadata: {name: n1-eth0}
+spec: {node: n1, interfaceName: eth0, expectedIPs: [192.0.2.1]}
+---
+apiVersion: projectcalico.org/v3
+kind: StagedNetworkPolicy
+metadata: {name: web, namespace: shop}
+spec: {selector: all(), stagedAction: Delete}
+---
+apiVersion: projectcalico.org/v3
+kind: StagedGlobalNetworkPolicy
+metadata: {name: all}
+spec: {order: 5, applyOnForward: true}
+---
+apiVersion: projectcalico.org/v3
+kind: StagedKubernetesNetworkPolicy
+metadata: {name: web, namespace: shop}
+spec: {podSelector: {matchLabels: {app: web}}}
+---
+apiVersion: policy.networking.k8s.io/v1alpha2
+kind: ClusterNetworkPolicy
+metadata: {name: guard}
+spec: {tier: Admin, priority: 7, subject: {namespaces: {}}}
+---
+apiVersion: projectcalico.org/v3
+kind: FelixConfiguration
+metadata: {name: default}
+spec: {logPrefix: denied}
+---
+apiVersion: projectcalico.org/v3
+kind: KubeControllersConfiguration
+metadata: {name: default}
+spec: {controllers: {node: {hostEndpoint: {autoCreate: Enabled}}}}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: web-1, namespace: shop, labels: {kubernetes.io/service-name: web}}
+addressType: IPv4
+endpoints: [{addresses: [10.0.0.1]}]
+ports: [{port: 80}]
+";
+
+#[test]
+fn all_kinds_are_applied_shown_and_deleted() {
+    let server = Server::start();
+    server.write("kinds.yaml", KINDS);
+    let created = server.ok(&["apply", "-f", "kinds.yaml"]);
+    assert_eq!(created.matches(" created").count(), 9, "{created}");
+    for (kind, part) in [
+        ("hep", "eth0"),
+        ("snp", "Delete"),
+        ("sgnp", "Set"),
+        ("sknp", "app=web"),
+        ("clusternp", "Admin"),
+        ("felixconfig", "default"),
+        ("kcc", "default"),
+        ("endpointslices", "10.0.0.1"),
+    ] {
+        let shown = server.ok(&["get", kind, "-n", "shop"]);
+        assert!(shown.contains(part), "{kind}: {shown}");
+    }
+    let again = server.ok(&["apply", "-f", "kinds.yaml"]);
+    assert_eq!(again.matches(" unchanged").count(), 9, "{again}");
+    let gone = server.ok(&["delete", "-f", "kinds.yaml"]);
+    assert_eq!(gone.matches(" deleted").count(), 9, "{gone}");
+}
+
+/// What files are refused for, the server refuses in the same words.
+#[test]
+fn the_server_refuses_what_files_are_refused_for() {
+    let server = Server::start();
+    let bad = r#"{"apiVersion": "projectcalico.org/v3", "kind": "GlobalNetworkPolicy",
+        "metadata": {"name": "raw"}, "spec": {"doNotTrack": true}}"#;
+    server.write("bad.json", bad);
+    let words = "doNotTrack without applyOnForward: expected applyOnForward: true";
+    let refused = server.run(&["apply", "-f", "bad.json"]);
+    assert!(
+        String::from_utf8_lossy(&refused.stderr).contains(words),
+        "{refused:?}"
+    );
+    // Past the check of the command itself.
+    let socket = server.folder.join("api.sock");
+    let posted = Command::new("curl")
+        .args(["-s", "--unix-socket"])
+        .arg(socket)
+        .args(["-H", "Content-Type: application/json", "--data", bad])
+        .arg("http://api/apis/projectcalico.org/v3/globalnetworkpolicies")
+        .output();
+    let Ok(posted) = posted else {
+        println!("skipped: curl is not installed");
+        return;
+    };
+    let answer: Value = serde_json::from_slice(&posted.stdout).unwrap();
+    assert_eq!(answer["code"], 422, "{answer}");
+    assert_eq!(answer["details"]["causes"][0]["field"], "spec.doNotTrack");
+    assert!(
+        answer["message"].as_str().unwrap().contains(words),
+        "{answer}"
+    );
+}

@@ -98,9 +98,9 @@ impl FromStr for Protocol {
         if let Some((_, protocol)) = named {
             return Ok(*protocol);
         }
-        let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        let digits = text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0');
         match text.parse::<u8>() {
-            Ok(number) if digits && number > 0 => Ok(Self(number)),
+            Ok(number) if digits => Ok(Self(number)),
             _ => Err(ParseNetError(format!(
                 "{text:?}: expected TCP, UDP, ICMP, ICMPv6, SCTP, UDPLite or a number 1-255"
             ))),
@@ -191,7 +191,7 @@ mod tests {
         assert_eq!("tcp".parse(), Ok(Protocol::TCP));
         assert_eq!("UDPlite".parse(), Ok(Protocol::UDPLITE));
         assert_eq!("47".parse(), Ok(Protocol(47)));
-        for bad in ["", "0", "256", "-1", "+6", "http", "6 "] {
+        for bad in ["", "0", "06", "256", "-1", "+6", "http", "6 "] {
             assert!(bad.parse::<Protocol>().is_err(), "{bad}");
         }
         for number in 1..=255 {

@@ -53,6 +53,44 @@ pub fn columns(resource: &Resource) -> Vec<Column> {
             always("TYPES", |x| list(&x["spec"]["policyTypes"])),
         ],
         "NetworkPolicy" | "GlobalNetworkPolicy" => policy(),
+        "Tier" => vec![
+            always("ORDER", |x| text(&x["spec"]["order"], "<none>")),
+            always("DEFAULT-ACTION", |x| {
+                text(&x["spec"]["defaultAction"], "Deny")
+            }),
+        ],
+        "NetworkSet" | "GlobalNetworkSet" => vec![
+            always("NETS", |x| items(&x["spec"]["nets"]).count().to_string()),
+            wide("CIDRS", |x| list(&x["spec"]["nets"])),
+            wide("LABELS", labels),
+        ],
+        "WorkloadEndpoint" => vec![
+            always("NODE", |x| text(&x["spec"]["node"], "<none>")),
+            always("NETWORKS", |x| list(&x["spec"]["ipNetworks"])),
+            wide("INTERFACE", |x| text(&x["spec"]["interfaceName"], "<none>")),
+            wide("PROFILES", |x| list(&x["spec"]["profiles"])),
+        ],
+        "IPPool" => vec![
+            always("CIDR", |x| text(&x["spec"]["cidr"], "<none>")),
+            always("BLOCK-SIZE", |x| text(&x["spec"]["blockSize"], "<default>")),
+            always("NAT", |x| text(&x["spec"]["natOutgoing"], "false")),
+            always("DISABLED", |x| text(&x["spec"]["disabled"], "false")),
+        ],
+        "IPAMBlock" => vec![
+            always("CIDR", |x| text(&x["spec"]["cidr"], "<none>")),
+            always("AFFINITY", |x| text(&x["spec"]["affinity"], "<none>")),
+        ],
+        _ => later(resource.kind),
+    };
+    columns.push(always("AGE", |x| {
+        age::since(x["metadata"]["creationTimestamp"].as_str())
+    }));
+    columns
+}
+
+/// Staged and cluster-wide policies, endpoints of hosts and services, and our own kind.
+fn later(kind: &str) -> Vec<Column> {
+    match kind {
         "StagedNetworkPolicy" | "StagedGlobalNetworkPolicy" => {
             let mut columns = vec![always("ACTION", staged_action)];
             columns.extend(policy());
@@ -85,33 +123,6 @@ pub fn columns(resource: &Resource) -> Vec<Column> {
                 joined(&all.map(|address| text(address, "")).collect::<Vec<_>>())
             }),
         ],
-        "Tier" => vec![
-            always("ORDER", |x| text(&x["spec"]["order"], "<none>")),
-            always("DEFAULT-ACTION", |x| {
-                text(&x["spec"]["defaultAction"], "Deny")
-            }),
-        ],
-        "NetworkSet" | "GlobalNetworkSet" => vec![
-            always("NETS", |x| items(&x["spec"]["nets"]).count().to_string()),
-            wide("CIDRS", |x| list(&x["spec"]["nets"])),
-            wide("LABELS", labels),
-        ],
-        "WorkloadEndpoint" => vec![
-            always("NODE", |x| text(&x["spec"]["node"], "<none>")),
-            always("NETWORKS", |x| list(&x["spec"]["ipNetworks"])),
-            wide("INTERFACE", |x| text(&x["spec"]["interfaceName"], "<none>")),
-            wide("PROFILES", |x| list(&x["spec"]["profiles"])),
-        ],
-        "IPPool" => vec![
-            always("CIDR", |x| text(&x["spec"]["cidr"], "<none>")),
-            always("BLOCK-SIZE", |x| text(&x["spec"]["blockSize"], "<default>")),
-            always("NAT", |x| text(&x["spec"]["natOutgoing"], "false")),
-            always("DISABLED", |x| text(&x["spec"]["disabled"], "false")),
-        ],
-        "IPAMBlock" => vec![
-            always("CIDR", |x| text(&x["spec"]["cidr"], "<none>")),
-            always("AFFINITY", |x| text(&x["spec"]["affinity"], "<none>")),
-        ],
         "PolicyStatus" => vec![
             always("TIER", |x| text(&x["spec"]["policy"]["tier"], "<none>")),
             always("NODES", |x| nodes(x).len().to_string()),
@@ -124,11 +135,7 @@ pub fn columns(resource: &Resource) -> Vec<Column> {
             }),
         ],
         _ => Vec::new(),
-    };
-    columns.push(always("AGE", |x| {
-        age::since(x["metadata"]["creationTimestamp"].as_str())
-    }));
-    columns
+    }
 }
 
 fn pod() -> Vec<Column> {

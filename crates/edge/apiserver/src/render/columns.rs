@@ -323,7 +323,7 @@ static ENDPOINT_SLICE: [Column; 5] = [
     NAME,
     at("AddressType", "/addressType"),
     by("Ports", |o| cells::each_number(o, "/ports", "port")),
-    by("Endpoints", |o| cells::addresses(o)),
+    by("Endpoints", cells::addresses),
     AGE,
 ];
 

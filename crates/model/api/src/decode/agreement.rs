@@ -37,6 +37,12 @@ const ONLY_DECODER: &[&str] = &[
     "expected a label",
     "expected an annotation name",
     "expected a duration",
+    // Conditions between fields in lists without a limit, which an API server does not evaluate.
+    "expected at least one for In and NotIn",
+    "expected none for Exists and DoesNotExist",
+    "expected ipBlock alone",
+    "expected only beside a port that is a number",
+    "expected at least port",
     "the index of one of the attributes",
 ];
 

@@ -14,7 +14,7 @@ fn port_protocol(about: &str) -> Schema {
         about,
         6,
         132,
-        "^(?i:tcp|udp|sctp|0*(6|17|132))$",
+        "^(?i:tcp|udp|sctp|6|17|132)$",
     ))
 }
 
@@ -246,7 +246,7 @@ fn port_protocol_or_nothing() -> Schema {
         "TCP (default), UDP or SCTP.",
         6,
         132,
-        "^(?i:tcp|udp|sctp|0*(6|17|132))?$",
+        "^(?i:tcp|udp|sctp|6|17|132)?$",
     ))
 }
 

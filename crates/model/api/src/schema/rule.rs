@@ -21,17 +21,21 @@ enum Direction {
 }
 
 const PROTOCOL: &str =
-    "^(?i:tcp|udp|icmp|icmpv6|sctp|udplite|0*([1-9]|[1-9][0-9]|1[0-9]{2}|2[0-4][0-9]|25[0-5]))$";
+    "^(?i:tcp|udp|icmp|icmpv6|sctp|udplite|([1-9]|[1-9][0-9]|1[0-9]{2}|2[0-4][0-9]|25[0-5]))$";
 
-/// CEL: the rule's protocol is one of these.
-macro_rules! protocol_is {
-    ($pattern:literal) => {
-        concat!(
-            "(has(self.protocol) && string(self.protocol).matches('^(?i:",
-            $pattern,
-            ")$'))"
-        )
-    };
+/// CEL: the rule has a protocol, and it is not one of others than these. Equality is all that an API
+/// server affords to ask of a field that may be a number or a text of any length, so other spellings are
+/// left to the decoder.
+fn protocol_is(numbers: &str, others: &[&str]) -> String {
+    let spelt = others
+        .iter()
+        .flat_map(|name| [(*name).to_owned(), name.to_lowercase()]);
+    let spelt: Vec<String> = spelt.map(|name| format!("'{name}'")).collect();
+    format!(
+        "(has(self.protocol) && (type(self.protocol) != int || self.protocol in [{numbers}]) && \
+         !(self.protocol in [{}]))",
+        spelt.join(", ")
+    )
 }
 
 /// The fields `ingress` and `egress`.
@@ -79,11 +83,14 @@ fn rule(scope: Scope, direction: Direction) -> Schema {
             ),
         )
         .check(
-            protocol_is!("icmp|icmpv6|0*(1|58)").to_owned() + " || !has(self.icmp)",
+            protocol_is("1, 58", &["TCP", "UDP", "SCTP", "UDPLite"]) + " || !has(self.icmp)",
             "expected protocol ICMP or ICMPv6 in a rule with icmp",
         )
         .check(
-            protocol_is!("tcp|udp|sctp|0*(6|17|132)").to_owned() + " || !(" + &asks_ports() + ")",
+            protocol_is("6, 17, 132", &["ICMP", "ICMPv6", "UDPLite"])
+                + " || !("
+                + &asks_ports()
+                + ")",
             "expected protocol TCP, UDP or SCTP in a rule with ports",
         );
     match direction {
@@ -93,7 +100,8 @@ fn rule(scope: Scope, direction: Direction) -> Schema {
                 "expected http only in a rule with action Allow",
             )
             .check(
-                "!has(self.http) || !has(self.protocol) || ".to_owned() + protocol_is!("tcp|0*6"),
+                "!has(self.http) || !has(self.protocol) || ".to_owned()
+                    + &protocol_is("6", &["UDP", "SCTP", "ICMP", "ICMPv6", "UDPLite"]),
                 "expected protocol TCP in a rule with http",
             )
             .check(

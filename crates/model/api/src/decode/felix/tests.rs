@@ -163,6 +163,10 @@ fn what_cannot_be_read_is_as_good_as_absent() {
     }
     let long = "x".repeat(128);
     assert_eq!(read(&format!("{{logPrefix: {long}}}")).0.log_prefix, None);
+}
+
+#[test]
+fn failsafe_ports_that_cannot_be_read_are_left_out() {
     for (port, part) in [
         (
             "{}",

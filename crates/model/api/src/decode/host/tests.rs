@@ -39,80 +39,83 @@ fn a_whole_endpoint() {
     );
 }
 
+/// What is wrong, and what is said of it.
+const BAD: &[(&str, &str)] = &[
+    (
+        "{interfaceName: eth0}",
+        "spec.node: missing: expected the name of its host",
+    ),
+    (
+        "{node: N1, interfaceName: eth0}",
+        "spec.node: \"N1\": expected at most 253",
+    ),
+    (
+        "{node: n1}",
+        "spec: expected interfaceName, or expectedIPs, or both",
+    ),
+    (
+        "{node: n1, expectedIPs: []}",
+        "spec: expected interfaceName",
+    ),
+    (
+        "{node: n1, interfaceName: abcdefghijklmnop}",
+        "spec.interfaceName: \"abcdefghijklmnop\": expected '*', or",
+    ),
+    ("{node: n1, interfaceName: 'eth*'}", "expected '*', or"),
+    (
+        "{node: n1, interfaceName: 5}",
+        "spec.interfaceName: 5: expected a text",
+    ),
+    (
+        "{node: n1, expectedIPs: [192.0.2.0/24]}",
+        "spec.expectedIPs[0]: \"192.0.2.0/24\": expected an IP address",
+    ),
+    (
+        "{node: n1, expectedIPs: 192.0.2.1}",
+        "spec.expectedIPs: \"192.0.2.1\": expected a list",
+    ),
+    (
+        "{node: n1, interfaceName: a, profiles: [1]}",
+        "spec.profiles[0]: 1: expected a text",
+    ),
+    (
+        "{node: n1, interfaceName: a, ports: [{port: 1, protocol: TCP}]}",
+        "spec.ports[0]: missing name",
+    ),
+    (
+        "{node: n1, interfaceName: a, ports: [{name: a b, port: 1, protocol: TCP}]}",
+        "ports[0].name: expected at most 128",
+    ),
+    (
+        "{node: n1, interfaceName: a, ports: [{name: a, protocol: TCP}]}",
+        "missing port: expected 1-65535",
+    ),
+    (
+        "{node: n1, interfaceName: a, ports: [{name: a, port: 0, protocol: TCP}]}",
+        "0: expected 1-65535",
+    ),
+    (
+        "{node: n1, interfaceName: a, ports: [{name: a, port: 1}]}",
+        "missing protocol",
+    ),
+    (
+        "{node: n1, interfaceName: a, ports: [{name: a, port: 1, protocol: ICMP}]}",
+        "expected TCP, UDP or SCTP",
+    ),
+    (
+        "{node: n1, interfaceName: a, ports: [{name: a, port: 1, protocol: TCP, x: 1}]}",
+        "ports[0].x: unknown field",
+    ),
+    (
+        "{node: n1, interfacName: a}",
+        "did you mean \"interfaceName\"?",
+    ),
+    ("[]", "spec: a list: expected a mapping"),
+];
+
 #[test]
 fn what_cannot_be_read_is_left_out() {
-    for (spec, part) in [
-        (
-            "{interfaceName: eth0}",
-            "spec.node: missing: expected the name of its host",
-        ),
-        (
-            "{node: N1, interfaceName: eth0}",
-            "spec.node: \"N1\": expected at most 253",
-        ),
-        (
-            "{node: n1}",
-            "spec: expected interfaceName, or expectedIPs, or both",
-        ),
-        (
-            "{node: n1, expectedIPs: []}",
-            "spec: expected interfaceName",
-        ),
-        (
-            "{node: n1, interfaceName: abcdefghijklmnop}",
-            "spec.interfaceName: \"abcdefghijklmnop\": expected '*', or",
-        ),
-        ("{node: n1, interfaceName: 'eth*'}", "expected '*', or"),
-        (
-            "{node: n1, interfaceName: 5}",
-            "spec.interfaceName: 5: expected a text",
-        ),
-        (
-            "{node: n1, expectedIPs: [192.0.2.0/24]}",
-            "spec.expectedIPs[0]: \"192.0.2.0/24\": expected an IP address",
-        ),
-        (
-            "{node: n1, expectedIPs: 192.0.2.1}",
-            "spec.expectedIPs: \"192.0.2.1\": expected a list",
-        ),
-        (
-            "{node: n1, interfaceName: a, profiles: [1]}",
-            "spec.profiles[0]: 1: expected a text",
-        ),
-        (
-            "{node: n1, interfaceName: a, ports: [{port: 1, protocol: TCP}]}",
-            "spec.ports[0]: missing name",
-        ),
-        (
-            "{node: n1, interfaceName: a, ports: [{name: a b, port: 1, protocol: TCP}]}",
-            "ports[0].name: expected at most 128",
-        ),
-        (
-            "{node: n1, interfaceName: a, ports: [{name: a, protocol: TCP}]}",
-            "missing port: expected 1-65535",
-        ),
-        (
-            "{node: n1, interfaceName: a, ports: [{name: a, port: 0, protocol: TCP}]}",
-            "0: expected 1-65535",
-        ),
-        (
-            "{node: n1, interfaceName: a, ports: [{name: a, port: 1}]}",
-            "missing protocol",
-        ),
-        (
-            "{node: n1, interfaceName: a, ports: [{name: a, port: 1, protocol: ICMP}]}",
-            "expected TCP, UDP or SCTP",
-        ),
-        (
-            "{node: n1, interfaceName: a, ports: [{name: a, port: 1, protocol: TCP, x: 1}]}",
-            "ports[0].x: unknown field",
-        ),
-        (
-            "{node: n1, interfacName: a}",
-            "did you mean \"interfaceName\"?",
-        ),
-        ("[]", "spec: a list: expected a mapping"),
-    ] {
+    for (spec, part) in BAD {
         let (endpoint, found) = read(spec);
         assert!(
             found.iter().any(|text| text.contains(part)),
