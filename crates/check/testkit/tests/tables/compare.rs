@@ -48,6 +48,9 @@ impl std::fmt::Display for Disagreement {
     }
 }
 
+/// A host endpoint answers eight times for each packet. Of more packets than these each meets one.
+const FEW: usize = 100;
+
 /// Compares endpoints, and the judgements of packets.
 pub fn compare(
     census: &Census<'_>,
@@ -57,17 +60,15 @@ pub fn compare(
 ) -> Result<(), Failure> {
     same_endpoints(census, host, state).map_err(Failure::of)?;
     same_hosts(census, host, state).map_err(Failure::of)?;
-    // A host endpoint answers eight times for each packet. Of many packets each meets one.
     let hosts: Vec<&HostEndpoint> = hosts::here(census, host).collect();
-    let share = match packets.len() {
-        0..=100 => hosts.len(),
-        _ => 1,
-    };
     for (index, packet) in packets.iter().enumerate() {
-        let asked = hosts.iter().copied().cycle().skip(index);
-        let asked: Vec<&HostEndpoint> = asked.take(share.min(hosts.len())).collect();
-        let found = of_workloads(census, host, state, packet)
-            .or_else(|| of_hosts(census, &asked, state, packet));
+        let found = if packets.len() <= FEW || hosts.is_empty() {
+            disagreement(census, host, state, packet)
+        } else {
+            let one = &hosts[index % hosts.len()..][..1];
+            of_workloads(census, host, state, packet)
+                .or_else(|| of_hosts(census, one, state, packet))
+        };
         if let Some(found) = found {
             return Err(Failure {
                 message: found.to_string(),
