@@ -216,8 +216,9 @@ impl Field {
             }
         })?;
         seen += self.logged.receive(|packet| {
-            let prefix = packet.prefix.strip_prefix(b"ocicat ");
-            let outcome = prefix.and_then(|x| std::str::from_utf8(x).ok()?.parse().ok());
+            // `PREFIX OUTCOME`, and a word after it for what leaves by a host endpoint.
+            let prefix = std::str::from_utf8(packet.prefix).unwrap_or_default();
+            let outcome = prefix.split(' ').nth(1).and_then(|x| x.parse().ok());
             if let (Some(number), Some(outcome)) = (number_of(packet.payload), outcome) {
                 answers.logged.entry(number).or_default().push(outcome);
             }
