@@ -395,6 +395,29 @@ impl Step {
     }
 }
 
+/// A rule among the steps of a stack, and which one of several: a profile may be named twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Placed {
+    rule: (BlockId, u32),
+    before: u32,
+}
+
+impl Placed {
+    fn all(steps: &[Step]) -> Vec<Option<Self>> {
+        let mut seen: FxHashMap<(BlockId, u32), u32> = FxHashMap::default();
+        let placed = steps.iter().map(|step| {
+            let rule = step.rule()?;
+            let count = seen.entry(rule).or_default();
+            *count += 1;
+            Some(Self {
+                rule,
+                before: *count - 1,
+            })
+        });
+        placed.collect()
+    }
+}
+
 /// Where the rules of old steps are among new ones.
 enum Places {
     Same,
@@ -406,18 +429,17 @@ enum Places {
 
 impl Places {
     fn new(old: &[Step], new: &[Step]) -> Self {
-        let rules = |steps: &[Step]| steps.iter().map(Step::rule).collect::<Vec<_>>();
-        let (old, new) = (rules(old), rules(new));
+        let (old, new) = (Placed::all(old), Placed::all(new));
         if old == new {
             return Self::Same;
         }
-        let numbered = |rules: &[Option<(BlockId, u32)>]| -> FxHashMap<(BlockId, u32), u32> {
+        let numbered = |rules: &[Option<Placed>]| -> FxHashMap<Placed, u32> {
             let numbered = (0u32..).zip(rules);
             numbered
                 .filter_map(|(number, rule)| Some(((*rule)?, number)))
                 .collect()
         };
-        let find = |rules: &[Option<(BlockId, u32)>], among: FxHashMap<(BlockId, u32), u32>| {
+        let find = |rules: &[Option<Placed>], among: FxHashMap<Placed, u32>| {
             let found = rules.iter().map(|rule| among.get(&(*rule)?).copied());
             found.collect()
         };

@@ -3,6 +3,7 @@
 use ocicat_api::core::Pod;
 use ocicat_api::rule::Action;
 use ocicat_api::{Kind, Object};
+use ocicat_flow::Direction;
 use ocicat_node::Change;
 
 use super::world::*;
@@ -179,4 +180,33 @@ fn over_budget_closes_and_opens_again() {
     );
     assert_eq!(problems(&engine), 0);
     assert_eq!(commit.reports.len(), 1);
+}
+
+#[test]
+fn a_profile_that_is_named_twice_decides_at_its_first_place() {
+    let second = |rules: Vec<ocicat_api::rule::Rule>| {
+        Object::Profile(ocicat_api::policy::Profile {
+            metadata: metadata("second", ""),
+            ingress: rules,
+            egress: Vec::new(),
+            labels_to_apply: labels(""),
+        })
+    };
+    let mut vm = wep("shop/vm", "app=vm", "10.0.0.9");
+    vm.profiles = ["kns.shop", "open", "second", "kns.shop"]
+        .map(Into::into)
+        .to_vec();
+    let denies = vec![tcp(Action::Deny, "1"), tcp(Action::Deny, "2")];
+    let mut engine = with([Object::WorkloadEndpoint(vm), second(denies)]);
+    let judge = |engine: &Engine| {
+        let addresses = (ip("10.0.0.9"), ip("10.0.0.1"));
+        let vm = key(Kind::WorkloadEndpoint, "shop/vm");
+        let outcome = engine.judge(&vm, Direction::Ingress, addresses, &on_tcp(1));
+        outcome.expect("a row for every class").to_string()
+    };
+    let expected = "Allow by profile/kns.shop ingress[0]";
+    assert_eq!(judge(&engine), expected);
+    engine.upsert(&second(Vec::new()));
+    engine.commit();
+    assert_eq!(judge(&engine), expected);
 }
