@@ -131,7 +131,12 @@ fn a_change_after_which_the_server_falls_silent_is_taken_back() {
     nft(
         &a.namespace,
         &["-f", "-"],
-        "table inet others { chain out { type filter hook output priority 10; tcp dport 7443 drop; } }",
+        "table inet others {
+            chain out {
+                type filter hook output priority 10
+                tcp dport 7443 drop
+            }
+        }",
     );
     let silent = Duration::from_secs(40);
     let taken_back = || {
@@ -140,5 +145,5 @@ fn a_change_after_which_the_server_falls_silent_is_taken_back() {
     };
     assert!(within(silent, taken_back), "{}", a.log());
     nft(&a.namespace, &["-f", "-"], "delete table inet others\n");
-    status_says(&cluster, &["failed on a", "did not answer"]);
+    status_says(&cluster, &["failed hep/a-eth0 on a", "did not answer"]);
 }

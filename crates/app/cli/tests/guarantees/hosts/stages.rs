@@ -219,8 +219,12 @@ fn pre_dnat_policy_sees_the_port_that_was_asked_for() {
     nft(
         &a.namespace,
         &["-f", "-"],
-        "table ip others { chain pre { type nat hook prerouting priority dstnat; \
-         tcp dport { 8080, 8081 } redirect to :7000; } }",
+        "table ip others {
+            chain pre {
+                type nat hook prerouting priority dstnat
+                tcp dport { 8080, 8081 } redirect to :7000
+            }
+        }",
     );
     let ports = |action: &str, port: u16| json!({ "action": action, "protocol": "TCP", "destination": { "ports": [port] } });
     let spec = json!({
@@ -248,6 +252,13 @@ fn pre_dnat_policy_sees_the_port_that_was_asked_for() {
 fn a_denied_packet_is_refused_and_named_where_that_is_configured() {
     let Some(cluster) = guarded() else { return };
     let (a, b) = (&cluster.hosts[0], &cluster.hosts[1]);
+    // Every refusal shall be heard of.
+    let unlimited = [
+        ("net/ipv4/icmp_ratemask", "0"),
+        ("net/ipv6/icmp/ratemask", "255"),
+    ];
+    let set = || ocicat_kernel::sysctl::write_all(unlimited);
+    a.namespace.run(set).unwrap().unwrap();
     let at_a = a.addresses[0];
     let log = json!({ "action": "Log", "protocol": "TCP", "destination": { "ports": [22, PORT] } });
     let allow = json!({ "action": "Allow", "protocol": "TCP", "destination": { "ports": [22] } });

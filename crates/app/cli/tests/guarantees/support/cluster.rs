@@ -1,8 +1,10 @@
 //! A cluster of namespaces: an API server, hosts on one wire with an agent each, and workloads.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, UdpSocket};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{
+    IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket,
+};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -241,7 +243,7 @@ fn relay(namespace: &Namespace, place: SocketAddr, socket: &Path) {
                 continue;
             };
             std::thread::spawn(move || {
-                let _ = std::io::copy(&mut &near_too, &mut &far_too);
+                let _ = ask_for_loopback(&near_too, &far_too, place);
                 let _ = far_too.shutdown(Shutdown::Write);
             });
             std::thread::spawn(move || {
@@ -250,6 +252,25 @@ fn relay(namespace: &Namespace, place: SocketAddr, socket: &Path) {
             });
         }
     });
+}
+
+/// Copies requests to `place`, which the API server is to take for requests to this machine. The head of a
+/// request comes in one piece.
+fn ask_for_loopback(
+    mut from: &TcpStream,
+    mut to: &UnixStream,
+    place: SocketAddr,
+) -> std::io::Result<()> {
+    let (outside, inside) = (format!("host: {place}"), "host: 127.0.0.1");
+    let mut buffer = [0; 64 * 1024];
+    loop {
+        let length = from.read(&mut buffer)?;
+        if length == 0 {
+            return Ok(());
+        }
+        let text = String::from_utf8_lossy(&buffer[..length]);
+        to.write_all(text.replace(&outside, inside).as_bytes())?;
+    }
 }
 
 /// Namespaces and pools; the agents register their nodes.
