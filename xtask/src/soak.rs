@@ -7,18 +7,25 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
-/// A part: a test target of a package.
+/// A part: what cargo is told.
 struct Part {
     about: &'static str,
-    package: &'static str,
-    target: &'static str,
+    command: &'static str,
+    arguments: &'static [&'static str],
 }
 
-const PARTS: [Part; 1] = [Part {
-    about: "decision tables against the oracle",
-    package: "ocicat-testkit",
-    target: "soak",
-}];
+const PARTS: [Part; 2] = [
+    Part {
+        about: "decision tables against the oracle",
+        command: "test",
+        arguments: &["--package", "ocicat-testkit", "--test", "soak"],
+    },
+    Part {
+        about: "the kernel against the oracle (needs root)",
+        command: "run",
+        arguments: &["--package", "ocicat-proof", "--", "soak"],
+    },
+];
 
 /// So long is the turn of a part, unless less is left.
 const TURN_MINUTES: u64 = 10;
@@ -34,8 +41,8 @@ pub fn run(root: &Path, minutes: Option<u64>) -> ExitCode {
         };
         println!("{}: {turn} minutes", part.about);
         let status = Command::new(env!("CARGO"))
-            .args(["test", "--release", "--locked", "--package", part.package])
-            .args(["--test", part.target])
+            .args([part.command, "--release", "--locked"])
+            .args(part.arguments)
             .env("OCICAT_MINUTES", turn.to_string())
             .current_dir(root)
             .status();

@@ -118,7 +118,7 @@ fn measure(
         true => FEW_FLOWS,
         false => FLOWS,
     };
-    let uplink = field.uplink();
+    let uplink = field.uplink(0);
     let (router, near) = field.macs(uplink);
     let (mut clock, mut processor) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use ocicat_oracle::{Census, Direction, Judgement, Packet, Verdict};
+use ocicat_oracle::{Census, Judgement, Packet, Passage, Saying, Stage, Station, Verdict, Way};
 use ocicat_testkit::{Random, Targets};
 
 use crate::answer::Answers;
@@ -21,14 +21,17 @@ pub(crate) struct Shot {
     pub(crate) shape: Shape,
     pub(crate) from: LinkId,
     pub(crate) to: LinkId,
-    pub(crate) expected: Expected,
+    /// What judges it, in order; only the last may deny.
+    pub(crate) judgements: Vec<Judgement>,
+    pub(crate) then: Then,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Expected {
-    /// Judged by these in order; only the last may deny.
-    Judged(Vec<Judgement>),
-    /// Dropped, because connection tracking calls it invalid.
+/// What becomes of a packet after it was judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Then {
+    Arrives,
+    Denied,
+    /// It is dropped, because connection tracking calls it invalid.
     Invalid,
 }
 
@@ -47,37 +50,37 @@ impl Shot {
             return None;
         }
         let from = match host.links_of(packet.source)[..] {
-            [] => field.uplink(),
+            [] => field.uplink(random.below(2)),
             ref links => random.pick(links),
         };
         let to = field.link_to(packet.destination);
-        let sides = [(from, Direction::Egress), (to, Direction::Ingress)];
-        let mut judgements = Vec::new();
-        for (link, direction) in sides {
-            let Some(id) = host.at_link(link) else {
-                continue;
-            };
-            let mut endpoints = census.endpoints.iter();
-            let endpoint = endpoints.find(|endpoint| endpoint_id(&endpoint.key) == **id)?;
-            judgements.push(census.judge(endpoint, direction, &packet));
-        }
-        if judgements.is_empty() {
+        let is_upkeep = packet.protocol == 58 && matches!(packet.icmp_type, 130..=136 | 143);
+        if is_upkeep && host.at_link(from).is_none() {
+            // What keeps a link of IPv6 passes the early stages of host endpoints unasked.
             return None;
         }
-        let denied = judgements.iter().position(|x| x.verdict == Verdict::Deny);
-        judgements.truncate(denied.map_or(judgements.len(), |place| place + 1));
-        let invalid = tracking == Tracking::Tracked && is_invalid(&packet);
+        let passage = Passage {
+            from: way(field, host, census, from)?,
+            to: way(field, host, census, to)?,
+            packet,
+            translated: None,
+        };
+        let stations = census.judge_host(&Host::for_oracle(), &passage).stations;
+        let (judgements, then) = expected(&packet, &stations, tracking);
         Some(Self {
             number: 0,
             packet,
             shape,
             from,
             to,
-            expected: match invalid {
-                true => Expected::Invalid,
-                false => Expected::Judged(judgements),
-            },
+            judgements,
+            then,
         })
+    }
+
+    /// Whether neither end is a workload of the host.
+    pub(crate) fn is_transit(&self, field: &Field) -> bool {
+        self.from >= field.uplink(0) && self.to >= field.uplink(0)
     }
 
     pub(crate) fn frames(&self, field: &Field) -> impl Iterator<Item = (LinkId, Vec<u8>)> + use<> {
@@ -97,13 +100,10 @@ impl Shot {
             };
             outcomes.map(say).collect()
         };
-        let judgements: &[Judgement] = match &self.expected {
-            Expected::Judged(judgements) => judgements,
-            Expected::Invalid => &[],
-        };
+        let judgements = &self.judgements;
         let is_denied = |x: &&Judgement| x.verdict == Verdict::Deny;
         let denied: Vec<String> = judgements.iter().filter(is_denied).map(text).collect();
-        let arrives = self.expected != Expected::Invalid && denied.is_empty();
+        let arrives = self.then == Then::Arrives;
         let logs = judgements
             .iter()
             .filter(|x| !is_denied(x) && !x.logged.is_empty());
@@ -166,6 +166,43 @@ pub(crate) fn shots(
         }
     }
     shots
+}
+
+/// What judges a packet as far as it comes, and what becomes of it.
+fn expected(packet: &Packet, stations: &[Station], tracking: Tracking) -> (Vec<Judgement>, Then) {
+    let mut judgements = Vec::new();
+    let mut tracked = tracking == Tracking::Tracked;
+    for station in stations {
+        let Saying::Judged(judgement) = &station.saying else {
+            continue;
+        };
+        let early = matches!(station.stage, Some(Stage::Untracked | Stage::PreDnat));
+        if !early && tracked && is_invalid(packet) {
+            return (judgements, Then::Invalid);
+        }
+        judgements.push(judgement.clone());
+        match judgement.verdict {
+            Verdict::Deny => return (judgements, Then::Denied),
+            // It is not tracked from here on.
+            Verdict::Allow if station.stage == Some(Stage::Untracked) => tracked = false,
+            Verdict::Allow | Verdict::Next => {}
+        }
+    }
+    (judgements, Then::Arrives)
+}
+
+/// Who is at the far end of a link, in the oracle's words.
+fn way(field: &Field, host: &Host, census: &Census<'_>, link: LinkId) -> Option<Way> {
+    let Some(id) = host.at_link(link) else {
+        return match link {
+            link if link >= field.uplink(0) => Some(Way::Interface(field.name(link).to_owned())),
+            // Routes lead to attached endpoints only.
+            _ => None,
+        };
+    };
+    let mut endpoints = census.endpoints.iter();
+    let endpoint = endpoints.find(|endpoint| endpoint_id(&endpoint.key) == **id)?;
+    Some(Way::Workload(endpoint.key.clone()))
 }
 
 fn text(judgement: &Judgement) -> String {

@@ -4,17 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use anyhow::Context;
-use ocicat_compile::{Compiler, Config, Named, TABLE, outcome_of};
+use ocicat_api::config::EndpointToHost;
+use ocicat_compile::{Compiler, Config, HostLink, Named, TABLE, outcome_of};
 use ocicat_nft::object::{
     Chain, ChainKind, ElementKey, Hook, Key, Op, Policy, Rule, TableId, Transaction, Value, build,
     priority,
 };
 use ocicat_node::{Attachment, EndpointId};
-use ocicat_oracle::{Judgement, World};
+use ocicat_oracle::{Interface, Judgement, World};
 use ocicat_policy::{Engine, Locality};
 use ocicat_testkit::Change;
 
-use crate::field::{Field, LINKS, LinkId};
+use crate::field::{Field, LINKS, LinkId, UPLINKS};
 use crate::words::judgement;
 
 /// Which endpoints are of the host, and whether connections are tracked.
@@ -26,11 +27,14 @@ pub(crate) struct Mode {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Home {
-    /// All endpoints.
+    /// All endpoints. Host endpoints, of which a host has its own only, are left out of the world.
     Everybody,
-    /// Those of `node-1`.
+    /// Those of [`NODE`].
     One,
 }
+
+/// The host's name where it is one of several.
+pub(crate) const NODE: &str = "node-1";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tracking {
@@ -62,7 +66,7 @@ impl Host {
     pub(crate) fn install(field: &mut Field, world: &World, mode: Mode) -> anyhow::Result<Self> {
         let mut engine = Engine::new(match mode.home {
             Home::Everybody => Locality::Everything,
-            Home::One => Locality::Node("node-1".into()),
+            Home::One => Locality::Node(NODE.into()),
         });
         for object in world.objects.values() {
             engine.upsert(object);
@@ -73,6 +77,11 @@ impl Host {
             compiler: Compiler::new(Config::default()),
             places: BTreeMap::new(),
         };
+        let links = UPLINKS.map(|name| HostLink {
+            name: name.to_owned(),
+            addresses: uplink_addresses(name),
+        });
+        host.compiler.set_links(links.into());
         let attachments = host.attach(field);
         let _ = host.compiler.update(&delta, &attachments);
         for table in field.nft.tables()? {
@@ -146,6 +155,21 @@ impl Host {
         judgement(self.compiler.outcome(outcome_of(number)?)?)
     }
 
+    /// The same host as the oracle knows it.
+    pub(crate) fn for_oracle() -> ocicat_oracle::Host {
+        let interfaces = UPLINKS.map(|name| Interface {
+            name: name.to_owned(),
+            addresses: uplink_addresses(name),
+        });
+        ocicat_oracle::Host {
+            node: NODE.to_owned(),
+            interfaces: interfaces.into(),
+            failsafe_inbound: Vec::new(),
+            failsafe_outbound: Vec::new(),
+            endpoint_to_host: EndpointToHost::Drop,
+        }
+    }
+
     /// Packets counted so far, by judgement.
     pub(crate) fn counted(&self, field: &mut Field) -> anyhow::Result<BTreeMap<Judgement, u64>> {
         let mut counted = BTreeMap::new();
@@ -212,6 +236,17 @@ impl Host {
         }
         routes
     }
+}
+
+/// Addresses that host endpoints of random worlds expect, so that some are chosen by address. The kernel
+/// does not have them: packets to them are forwarded like others.
+fn uplink_addresses(name: &str) -> Vec<IpAddr> {
+    let texts = if name == UPLINKS[0] {
+        ["192.168.0.1", "2001:db8::1"]
+    } else {
+        ["192.168.0.2", "2001:db8::2"]
+    };
+    texts.map(|text| text.parse().expect("an address")).into()
 }
 
 fn without_tracking() -> Transaction {

@@ -24,10 +24,10 @@ enum Command {
     },
     /// Random worlds until the time is over or something differs. Needs root
     Soak {
-        #[arg(long, default_value_t = 5)]
+        #[arg(long, env = "OCICAT_MINUTES", default_value_t = 5)]
         minutes: u64,
         /// Of the first world; each following one has the next
-        #[arg(long, default_value_t = 1)]
+        #[arg(long, env = "OCICAT_SEED", default_value_t = 1)]
         seed: u64,
         /// Packets in each state of a world
         #[arg(long, default_value_t = 500)]

@@ -21,8 +21,10 @@ pub struct Tally {
     /// With IPv4 options or IPv6 extension headers.
     pub extended: u64,
     pub ipv6: u64,
-    /// Judged at both ends.
+    /// Judged more than once.
     pub twice: u64,
+    /// Neither from nor to a workload of the host.
+    pub transit: u64,
     /// States whose packets were sent again because the machine had lost some.
     pub repeated: u64,
 }
@@ -43,6 +45,7 @@ impl Tally {
             (&mut self.extended, other.extended),
             (&mut self.ipv6, other.ipv6),
             (&mut self.twice, other.twice),
+            (&mut self.transit, other.transit),
             (&mut self.repeated, other.repeated),
         ];
         for (sum, more) in pairs {
@@ -56,7 +59,7 @@ impl fmt::Display for Tally {
         write!(
             f,
             "{} packets in {} states of {} worlds: {} allowed ({} logged), {} denied, {} invalid; {} judged \
-             at both ends, {} untracked, {} IPv6, {} in fragments, {} with options; {} states repeated",
+             more than once, {} in transit, {} untracked, {} IPv6, {} in fragments, {} with options; {} states repeated",
             self.packets,
             self.states,
             self.worlds,
@@ -65,6 +68,7 @@ impl fmt::Display for Tally {
             self.denied,
             self.invalid,
             self.twice,
+            self.transit,
             self.untracked,
             self.ipv6,
             self.fragmented,

@@ -83,7 +83,7 @@ fn related_errors_of_allowed_flows_pass_and_others_do_not() {
     let Some((mut field, _host)) = in_force() else {
         return;
     };
-    let uplink = field.uplink();
+    let uplink = field.uplink(0);
     let ((client, near), (router_mac, near_uplink)) = (field.macs(HOME), field.macs(uplink));
     for family in [0, 1] {
         let ends = (address(CLIENT[family]), address(SERVER[family]));

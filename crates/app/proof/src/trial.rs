@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use ocicat_oracle::{Census, Judgement, Packet, Verdict, World};
+use ocicat_api::Kind;
+use ocicat_oracle::{Census, Judgement, Packet, World};
 use ocicat_testkit::{Query, Random, Scenario, minimise, random_change, random_world};
 
-use crate::expectation::{Expected, Shot, shots};
+use crate::expectation::{Shot, Then, shots};
 use crate::field::Field;
 use crate::frame::{Cut, Options, Shape};
-use crate::host::{Host, Mode, Tracking};
+use crate::host::{Home, Host, Mode, Tracking};
 use crate::tally::Tally;
 
 /// How often packets are sent again before a difference counts: a busy machine may lose some.
@@ -57,6 +58,11 @@ pub fn trial(field: &mut Field, plan: &Plan) -> Result<Tally, Failure> {
     let mut random = Random::new(plan.seed);
     let mut world = random_world(&mut random);
     let mode = Mode::of_seed(plan.seed);
+    if mode.home == Home::Everybody {
+        world
+            .objects
+            .retain(|key, _| key.kind != Kind::HostEndpoint);
+    }
     let mut host = Host::install(field, &world, mode)?;
     let mut tally = Tally {
         worlds: 1,
@@ -65,6 +71,9 @@ pub fn trial(field: &mut Field, plan: &Plan) -> Result<Tally, Failure> {
     for step in 0..=plan.changes {
         if step > 0 {
             let change = random_change(&mut random, &world);
+            if mode.home == Home::Everybody && change.key().kind == Kind::HostEndpoint {
+                continue;
+            }
             change.apply(&mut world);
             host.follow(field, &change)?;
         }
@@ -101,7 +110,7 @@ pub(crate) fn ask(
         }
         found = ask_once(field, host, &mut shots)?;
         if found.is_ok() {
-            count(&shots, tracking, tally);
+            count(field, &shots, tracking, tally);
             break;
         }
     }
@@ -122,7 +131,7 @@ fn ask_once(
     }
     let decided: Vec<u32> = shots
         .iter()
-        .filter(|shot| shot.expected != Expected::Invalid)
+        .filter(|shot| shot.then != Then::Invalid)
         .map(|shot| shot.number)
         .collect();
     let answers = field.inject(&frames, |answers| {
@@ -157,40 +166,29 @@ fn ask_once(
                 of(&expected),
                 of(&counted)
             );
-            let shot = shots.iter().find(|shot| shot.is_judged_by(judgement));
+            let shot = shots
+                .iter()
+                .find(|shot| shot.judgements.contains(judgement));
             Err((text, shot.cloned().map(Box::new)))
         }
     })
 }
 
-impl Shot {
-    fn judgements(&self) -> &[Judgement] {
-        match &self.expected {
-            Expected::Judged(judgements) => judgements,
-            Expected::Invalid => &[],
-        }
-    }
-
-    fn is_judged_by(&self, judgement: &Judgement) -> bool {
-        self.judgements().contains(judgement)
-    }
-}
-
 fn expected_counts(shots: &[Shot]) -> BTreeMap<Judgement, u64> {
     let mut expected = BTreeMap::new();
-    for judgement in shots.iter().flat_map(Shot::judgements) {
+    for judgement in shots.iter().flat_map(|shot| &shot.judgements) {
         *expected.entry(judgement.clone()).or_default() += 1;
     }
     expected
 }
 
-fn count(shots: &[Shot], tracking: Tracking, tally: &mut Tally) {
+fn count(field: &Field, shots: &[Shot], tracking: Tracking, tally: &mut Tally) {
     tally.states += 1;
     for shot in shots {
-        let judgements = shot.judgements();
-        let denied = judgements.iter().any(|x| x.verdict == Verdict::Deny);
-        let invalid = shot.expected == Expected::Invalid;
-        let allowed = !denied && !invalid;
+        let judgements = &shot.judgements;
+        let denied = shot.then == Then::Denied;
+        let invalid = shot.then == Then::Invalid;
+        let allowed = shot.then == Then::Arrives;
         let extended = [shot.shape.options, shot.shape.destination_options];
         for (is, number) in [
             (true, &mut tally.packets),
@@ -205,7 +203,8 @@ fn count(shots: &[Shot], tracking: Tracking, tally: &mut Tally) {
             (shot.shape.cut != Cut::Whole, &mut tally.fragmented),
             (extended.contains(&Options::Padding), &mut tally.extended),
             (shot.packet.source.is_ipv6(), &mut tally.ipv6),
-            (judgements.len() == 2, &mut tally.twice),
+            (judgements.len() > 1, &mut tally.twice),
+            (shot.is_transit(field), &mut tally.transit),
         ] {
             *number += u64::from(is);
         }

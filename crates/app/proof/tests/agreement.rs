@@ -45,10 +45,11 @@ fn the_kernel_says_what_the_oracle_says() {
             extended,
             ipv6,
             twice,
+            transit,
             ..
         } = tally;
         let met = [
-            allowed, denied, logged, invalid, untracked, fragmented, extended, ipv6, twice,
+            allowed, denied, logged, invalid, untracked, fragmented, extended, ipv6, twice, transit,
         ];
         assert!(met.iter().all(|count| *count > 100), "{tally}");
     }

@@ -19,6 +19,8 @@ pub(crate) struct Index {
     by_first: FxHashMap<u128, Vec<usize>>,
     /// Items whose first field is a range.
     wide: Vec<usize>,
+    /// The item of all other keys.
+    catch_all: Option<usize>,
 }
 
 /// An element: a range for each field of the key.
@@ -56,7 +58,7 @@ impl Index {
         data: SetData,
         layout: Layout,
         elements: &[Element],
-    ) -> Result<Self, Unsupported> {
+    ) -> Self {
         let mut index = Self {
             name: name.to_owned(),
             key: key.to_vec(),
@@ -64,6 +66,7 @@ impl Index {
             items: Vec::with_capacity(elements.len()),
             by_first: FxHashMap::default(),
             wide: Vec::new(),
+            catch_all: None,
         };
         for element in elements {
             let ranges = match &element.key {
@@ -71,19 +74,16 @@ impl Index {
                 ElementKey::Range { first, last } => {
                     numbers(first, layout).zip(numbers(last, layout)).collect()
                 }
-                ElementKey::CatchAll => {
-                    return Err(Unsupported(format!(
-                        "{name}: an element for all other keys"
-                    )));
-                }
+                ElementKey::CatchAll => Vec::new(),
             };
             let place = index.items.len();
             let ranges: Vec<(u128, u128)> = ranges;
             match ranges.first() {
+                None => index.catch_all = Some(place),
                 Some((first, last)) if first == last => {
                     index.by_first.entry(*first).or_default().push(place);
                 }
-                _ => index.wide.push(place),
+                Some(_) => index.wide.push(place),
             }
             index.items.push(Item {
                 ranges,
@@ -92,7 +92,7 @@ impl Index {
                 counts: element.counter.is_some(),
             });
         }
-        Ok(index)
+        index
     }
 
     /// Splits packets by what they find under a key.
@@ -103,9 +103,15 @@ impl Index {
                 let exact = self.by_first.get(first).into_iter().flatten();
                 exact.chain(&self.wide).copied().collect()
             }
-            _ => (0..self.items.len()).collect(),
+            _ => (0..self.items.len())
+                .filter(|item| Some(*item) != self.catch_all)
+                .collect(),
         };
         self.split(packets, key, 0, candidates, &mut found)?;
+        if let Some(item) = self.catch_all {
+            let others = std::mem::take(&mut found.misses).into_iter();
+            found.hits.extend(others.map(|packets| (packets, item)));
+        }
         Ok(found)
     }
 

@@ -101,7 +101,9 @@ fn step(
             (CtKey::Mark, Some(mark)) => {
                 one.store(*to, Held::Bytes(mark.to_ne_bytes().to_vec()))?;
             }
-            (CtKey::Mark, None) => {
+            // The first packets of connections are asked about.
+            (CtKey::Direction, Some(_)) => one.store(*to, Held::Bytes(vec![0]))?,
+            (CtKey::Mark | CtKey::Direction, None) => {
                 behind.push(one.into());
                 return Ok(());
             }
@@ -161,6 +163,12 @@ fn step(
             invert,
         } => return one.look_up(run, set, (*from, *to, *invert), next, behind),
         Expression::Verdict(Verdict::Continue) | Expression::Counter(_) => {}
+        // Whoever sent the packet is told; it goes no further.
+        Expression::Reject(_) => {
+            one.verdict = Some(Verdict::Drop);
+            behind.push(one.into());
+            return Ok(());
+        }
         Expression::Verdict(verdict) => {
             one.verdict = Some(verdict.clone());
             behind.push(one.into());
@@ -436,7 +444,7 @@ impl Inside {
     ) -> Result<(), Unsupported> {
         let index = match set {
             LookupSet::Named(name) => run.named(name)?,
-            LookupSet::Anonymous(set) => run.anonymous(set)?,
+            LookupSet::Anonymous(set) => run.anonymous(set),
         };
         let key = self.key(&index.key, from)?;
         let found = index.look_up(self.packets.clone(), &key)?;

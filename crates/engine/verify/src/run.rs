@@ -227,22 +227,22 @@ impl<'r> Run<'r> {
         let installed = installed.ok_or_else(|| Unsupported(format!("there is no set {name}")))?;
         let set = &installed.set;
         let layout = set.id().layout;
-        let index = Index::new(name, &set.key, set.data, layout, &installed.elements)?;
+        let index = Index::new(name, &set.key, set.data, layout, &installed.elements);
         let index = Rc::new(index);
         self.named.insert(name.to_owned(), Rc::clone(&index));
         Ok(index)
     }
 
-    pub(crate) fn anonymous(&mut self, set: &AnonymousSet) -> Result<Rc<Index>, Unsupported> {
+    pub(crate) fn anonymous(&mut self, set: &AnonymousSet) -> Rc<Index> {
         // The sets are inside the ruleset, which stays where it is.
         if let Some(index) = self.anonymous.get(&std::ptr::from_ref(set)) {
-            return Ok(Rc::clone(index));
+            return Rc::clone(index);
         }
         let name = machine::name_of(set);
-        let index = Index::new(&name, &set.key, set.data, set.layout(), &set.elements)?;
+        let index = Index::new(&name, &set.key, set.data, set.layout(), &set.elements);
         let index = Rc::new(index);
         self.anonymous.insert(set, Rc::clone(&index));
-        Ok(index)
+        index
     }
 
     fn looks(&mut self, chain: &str) -> Result<Looks, Unsupported> {
@@ -311,7 +311,7 @@ fn looks_of(rule: &Rule) -> Looks {
             _ => 0,
         },
         Expression::CtLoad {
-            key: CtKey::State | CtKey::Mark,
+            key: CtKey::State | CtKey::Mark | CtKey::Direction,
             ..
         }
         | Expression::CtSet { .. } => CONNECTION,

@@ -7,7 +7,7 @@ use ocicat_compile::{Compiler, Config};
 use ocicat_node::{Attachment, NodeState};
 use ocicat_policy::{Engine, Locality};
 use ocicat_program::nft::{
-    Counter, Element, InstalledChain, InstalledRule, InstalledSet, Op, Ruleset, TableId,
+    Counter, Element, InstalledChain, InstalledRule, InstalledSet, Op, Ruleset, TableId, Value,
 };
 use ocicat_testkit::{Random, random_change, random_world};
 use ocicat_verify::{Attached, Numbering, Report, Subject, Verification, attached};
@@ -108,6 +108,12 @@ fn in_kernel(ops: &[Op]) -> Ruleset {
                     elements: Vec::new(),
                 };
                 table.sets.insert(set.name.clone(), installed);
+            }
+            Op::AddNumbers { map, pairs } => {
+                let held = table.sets.get_mut(map).expect("the set is there");
+                held.elements.extend(pairs.iter().map(|(key, value)| {
+                    Element::new(Value::ClassId(*key)).value(Value::ClassId(*value))
+                }));
             }
             Op::AddElements { set, elements } => {
                 let held = table.sets.get_mut(&set.name).expect("the set is there");

@@ -146,7 +146,9 @@ fn no_number() -> Vec<Expression> {
 }
 
 fn link_upkeep(chain: &str, verdict: Verdict) -> Rule {
+    // Not in IPv4, where these numbers mean nothing.
     Rule::new(chain)
+        .with(build::ipv6())
         .with(build::l4proto(58))
         .with(build::one_of(
             &[ICMPV6_TYPE],

@@ -3,9 +3,9 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use ocicat_compile::{EndpointToHost, outcome_of};
+use ocicat_compile::{EndpointToHost, endpoint_of_link, outcome_of};
 use ocicat_flow::{Direction, Verdict};
-use ocicat_node::{ClassId, OutcomeId, Row, ServiceMatch, StackId};
+use ocicat_node::{ClassId, OutcomeId, Row, ServiceMatch, StackId, Stage};
 use ocicat_program::nft::Text;
 
 use super::task::Task;
@@ -30,7 +30,7 @@ enum Then {
     Drop,
 }
 
-impl Verification<'_> {
+impl<'a> Verification<'a> {
     /// All packets between one address and everybody outside.
     pub(super) fn check_judged(
         &mut self,
@@ -54,10 +54,35 @@ impl Verification<'_> {
             let classes = self.tables.classes(&fate.packets, far_field);
             for (class, example) in classes.iter() {
                 let row = self.tables.row(stack, *class)?;
-                self.compare(task, fate, &[row], (Then::Accept, *example))?;
+                let rows = match (direction, self.outer_row(direction, near, *class)?) {
+                    (_, None) => vec![row],
+                    (Direction::Egress, Some(outer)) => vec![row, outer],
+                    (Direction::Ingress, Some(outer)) => vec![outer, row],
+                };
+                self.compare(task, fate, &rows, (Then::Accept, *example))?;
             }
         }
         Ok(())
+    }
+
+    /// What the host endpoint of the interface elsewhere says of forwarded packets, if there is one for
+    /// all interfaces that judges them.
+    fn outer_row(
+        &self,
+        direction: Direction,
+        near: IpAddr,
+        far: ClassId,
+    ) -> Result<Option<&'a Row>, Unsupported> {
+        let state = self.tables.state;
+        let config = self.subject.config;
+        let id = endpoint_of_link(&state.host_endpoints, &[], ELSEWHERE, config);
+        let endpoint = id.and_then(|id| state.host_endpoints.get(&id));
+        let stage = endpoint.and_then(|endpoint| endpoint.stages.get(&(Stage::Forward, direction)));
+        let Some(stage) = stage else {
+            return Ok(None);
+        };
+        let stack = stage.of(self.class_of(near)?);
+        self.tables.row(stack, far).map(Some)
     }
 
     /// Judged when it is sent and when it is received.
@@ -211,8 +236,10 @@ impl Verification<'_> {
                 group == wanted && Some(*mark) == last
             }
             (Event::Logged { group, prefix, .. }, Wanted::Logged(wanted)) => {
-                let text = last.map(|number| Text::from(format!("ocicat {number}")));
-                group == wanted && prefix.is_some() && *prefix == text
+                // The side on which a packet leaves says so behind the number.
+                let ends = last.map(|number| [format!(" {number}"), format!(" {number} out")]);
+                let text = prefix.as_ref().map(Text::as_str).unwrap_or_default();
+                group == wanted && ends.is_some_and(|ends| ends.iter().any(|e| text.ends_with(e)))
             }
             _ => false,
         };

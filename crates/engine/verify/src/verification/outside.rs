@@ -23,7 +23,8 @@ impl Verification<'_> {
     /// Base chains stand where they must, and what comes from or goes to an unknown interface of a
     /// workload's name is dropped.
     pub(super) fn check_base(&mut self) -> Checked {
-        let expected = [
+        let has_hosts = !self.subject.state.host_endpoints.is_empty();
+        let mut expected = vec![
             (
                 "prerouting",
                 Hook::Prerouting,
@@ -34,8 +35,13 @@ impl Verification<'_> {
             ("forward", Hook::Forward, priority::FILTER, Policy::Drop),
             ("output", Hook::Output, priority::FILTER, Policy::Accept),
         ];
+        if has_hosts {
+            let (raw, mangle) = (priority::RAW, priority::MANGLE);
+            expected.push(("raw_output", Hook::Output, raw, Policy::Accept));
+            expected.push(("pre_dnat", Hook::Prerouting, mangle, Policy::Accept));
+        }
         let ruleset = self.subject.ruleset;
-        for (name, hook, priority, policy) in expected {
+        for &(name, hook, priority, policy) in &expected {
             let kind = ChainKind::Filter;
             let wanted = BaseChain {
                 kind,
@@ -68,6 +74,10 @@ impl Verification<'_> {
             ] {
                 let what = format!("{base} by an unknown interface of a workload's name");
                 self.all_end(&what, base, &self.all(family, iif, oif), End::Drop)?;
+            }
+            // What passes the host itself is for host endpoints, if there are any.
+            if has_hosts {
+                continue;
             }
             for (base, oif) in [("prerouting", ""), ("input", ""), ("forward", "elsewhere1")] {
                 let what = format!("{base} of packets that are no workload's");
