@@ -24,8 +24,11 @@ pub const LINKS: usize = 32;
 const BURST: usize = 256;
 /// How long an answer may take on a busy machine.
 const PATIENCE: Duration = Duration::from_millis(400);
-/// The last link: to everybody who is no workload of this host.
-const UPLINK: &str = "uplink0";
+/// The last links: to everybody who is no workload of this host. Host endpoints of random worlds have
+/// these names.
+pub(crate) const UPLINKS: [&str; 2] = ["eth0", "eth1"];
+/// Far addresses behind the second of them.
+const BEHIND_SECOND: [&str; 2] = ["128.0.0.0/1", "2001:db8:7::/48"];
 
 /// A host with its links. The other ends of all links are in one namespace, where packets are injected
 /// and observed.
@@ -80,7 +83,8 @@ impl Field {
         let mut rtnl = Rtnl::open_in(&host)?;
         let mut far_rtnl = Rtnl::open_in(&far)?;
         let names = (0..LINKS).map(|number| format!("ocw{number}"));
-        let links = names.chain([UPLINK.to_owned()]).enumerate();
+        let uplinks = UPLINKS.map(str::to_owned);
+        let links = names.chain(uplinks).enumerate();
         let links = links
             .map(|(number, name)| Link::create(number, &name, &mut rtnl, &mut far_rtnl, &far))
             .collect::<anyhow::Result<Vec<Link>>>()?;
@@ -101,14 +105,19 @@ impl Field {
         Ok(field)
     }
 
-    /// The link that leads to everybody else.
-    pub(crate) fn uplink(&self) -> LinkId {
-        LinkId(self.links.len() - 1)
+    /// A link that leads to everybody else: the first, or the second.
+    pub(crate) fn uplink(&self, place: usize) -> LinkId {
+        LinkId(LINKS + place)
     }
 
     /// The link that packets to an address leave by.
     pub(crate) fn link_to(&self, address: IpAddr) -> LinkId {
-        self.routed.get(&address).copied().unwrap_or(self.uplink())
+        let is_second = BEHIND_SECOND.iter().any(|net| {
+            let net: IpNet = net.parse().expect("a CIDR of this file");
+            net.contains(&address)
+        });
+        let outside = self.uplink(usize::from(is_second));
+        self.routed.get(&address).copied().unwrap_or(outside)
     }
 
     /// The name of the host's end of a link.
@@ -216,9 +225,9 @@ impl Field {
             }
         })?;
         seen += self.logged.receive(|packet| {
-            // `PREFIX OUTCOME`, and a word after it for what leaves by a host endpoint.
-            let prefix = std::str::from_utf8(packet.prefix).unwrap_or_default();
-            let outcome = prefix.split(' ').nth(1).and_then(|x| x.parse().ok());
+            // The prefix of all messages, the number, and on the way out a word.
+            let words = std::str::from_utf8(packet.prefix).unwrap_or_default();
+            let outcome = words.split(' ').nth(1).and_then(|x| x.parse().ok());
             if let (Some(number), Some(outcome)) = (number_of(packet.payload), outcome) {
                 answers.logged.entry(number).or_default().push(outcome);
             }
@@ -237,17 +246,19 @@ impl Field {
     }
 
     fn route_the_rest(&mut self) -> anyhow::Result<()> {
-        let uplink = &self.links[self.uplink().0];
         let mut requests = Vec::new();
-        for (all, router) in [("0.0.0.0/0", "169.254.1.1"), ("::/0", "fe80::ffff")] {
-            let (all, router): (IpNet, IpAddr) = (all.parse()?, router.parse()?);
-            let neighbour = Neighbour {
-                interface: uplink.near,
-                address: router,
-                kind: NeighbourKind::Permanent(uplink.far_mac),
-            };
-            requests.push(neighbour.replace());
-            requests.push(Route::via_onlink(all, router, uplink.near).replace());
+        for (place, nets) in [["0.0.0.0/0", "::/0"], BEHIND_SECOND].iter().enumerate() {
+            let uplink = &self.links[self.uplink(place).0];
+            for (net, router) in nets.iter().zip(["169.254.1.1", "fe80::ffff"]) {
+                let (net, router): (IpNet, IpAddr) = (net.parse()?, router.parse()?);
+                let neighbour = Neighbour {
+                    interface: uplink.near,
+                    address: router,
+                    kind: NeighbourKind::Permanent(uplink.far_mac),
+                };
+                requests.push(neighbour.replace());
+                requests.push(Route::via_onlink(net, router, uplink.near).replace());
+            }
         }
         Ok(self.rtnl.apply_all(&requests)?)
     }

@@ -110,7 +110,7 @@ impl<'a> Paths<'a> {
         let passage = |from: Way, to: Way| Passage {
             from,
             to,
-            packet: packet.clone(),
+            packet: *packet,
             translated: None,
         };
         let (start, end) = (&self.places[from].host, &self.places[to].host);
