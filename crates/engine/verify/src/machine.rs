@@ -81,18 +81,6 @@ fn step(
     behind: &mut Vec<Behind>,
 ) -> Result<(), Unsupported> {
     match expression {
-        Expression::MetaLoad { key, to } => {
-            let held = one.meta(*key)?;
-            one.store(*to, held)?;
-        }
-        Expression::MetaSet { key, from } => {
-            let number = one.number(*from)?;
-            match key {
-                MetaKey::Priority => one.packets.priority = number,
-                MetaKey::Mark => one.packets.mark = number,
-                other => return Err(Unsupported(format!("meta {other:?} is set"))),
-            }
-        }
         Expression::CtLoad { key, to, .. } => match (key, one.packets.connection.mark) {
             (CtKey::State, _) => {
                 let state = one.packets.connection.state.to_ne_bytes().to_vec();
@@ -109,6 +97,64 @@ fn step(
             }
             (other, _) => return Err(Unsupported(format!("ct {other:?} is read"))),
         },
+        Expression::Cmp { op, from, value } => {
+            return one.compare(*from, value, |range| below(*op, range), *op, next, behind);
+        }
+        Expression::Range {
+            op,
+            from,
+            first,
+            last,
+        } => return one.within(*op, *from, first, last, next, behind),
+        Expression::Lookup {
+            set,
+            from,
+            to,
+            invert,
+        } => return one.look_up(run, set, (*from, *to, *invert), next, behind),
+        Expression::Verdict(Verdict::Continue) | Expression::Counter(_) => {}
+        // Whoever sent the packet is told; it goes no further.
+        Expression::Reject(_) => {
+            one.verdict = Some(Verdict::Drop);
+            behind.push(one.into());
+            return Ok(());
+        }
+        Expression::Verdict(verdict) => {
+            one.verdict = Some(verdict.clone());
+            behind.push(one.into());
+            return Ok(());
+        }
+        Expression::Log(log) => {
+            let LogTarget::Group { group, .. } = log.target else {
+                return Err(Unsupported("a log that goes to the kernel's".to_owned()));
+            };
+            one.events.push(Event::Logged {
+                group,
+                mark: one.packets.mark,
+                prefix: log.prefix.clone(),
+            });
+        }
+        other => compute(&mut one, other)?,
+    }
+    next.push(one);
+    Ok(())
+}
+
+/// An expression that only changes what the packets carry.
+fn compute(one: &mut Inside, expression: &Expression) -> Result<(), Unsupported> {
+    match expression {
+        Expression::MetaLoad { key, to } => {
+            let held = one.meta(*key)?;
+            one.store(*to, held)?;
+        }
+        Expression::MetaSet { key, from } => {
+            let number = one.number(*from)?;
+            match key {
+                MetaKey::Priority => one.packets.priority = number,
+                MetaKey::Mark => one.packets.mark = number,
+                other => return Err(Unsupported(format!("meta {other:?} is set"))),
+            }
+        }
         Expression::CtSet {
             key: CtKey::Mark,
             from,
@@ -147,46 +193,8 @@ fn step(
             one.store(*to, Held::Bytes(bytes))?;
         }
         Expression::Immediate { to, value } => one.store(*to, Held::Bytes(value.clone()))?,
-        Expression::Cmp { op, from, value } => {
-            return one.compare(*from, value, |range| below(*op, range), *op, next, behind);
-        }
-        Expression::Range {
-            op,
-            from,
-            first,
-            last,
-        } => return one.within(*op, *from, first, last, next, behind),
-        Expression::Lookup {
-            set,
-            from,
-            to,
-            invert,
-        } => return one.look_up(run, set, (*from, *to, *invert), next, behind),
-        Expression::Verdict(Verdict::Continue) | Expression::Counter(_) => {}
-        // Whoever sent the packet is told; it goes no further.
-        Expression::Reject(_) => {
-            one.verdict = Some(Verdict::Drop);
-            behind.push(one.into());
-            return Ok(());
-        }
-        Expression::Verdict(verdict) => {
-            one.verdict = Some(verdict.clone());
-            behind.push(one.into());
-            return Ok(());
-        }
-        Expression::Log(log) => {
-            let LogTarget::Group { group, .. } = log.target else {
-                return Err(Unsupported("a log that goes to the kernel's".to_owned()));
-            };
-            one.events.push(Event::Logged {
-                group,
-                mark: one.packets.mark,
-                prefix: log.prefix.clone(),
-            });
-        }
         other => return Err(Unsupported(format!("the expression {other}"))),
     }
-    next.push(one);
     Ok(())
 }
 

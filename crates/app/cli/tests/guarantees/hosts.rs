@@ -3,4 +3,4 @@
 
 mod lockout;
 mod stages;
-mod world;
+pub mod world;

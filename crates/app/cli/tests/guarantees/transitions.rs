@@ -20,6 +20,8 @@ const NETS: u32 = 100_000;
 /// What has not arrived after so long will not.
 const ARRIVAL: Duration = Duration::from_millis(150);
 const PORT: u16 = 7000;
+/// A flow that policy denies from now on ends within this.
+const ENDS: Duration = Duration::from_secs(1);
 
 #[test]
 fn verdicts_follow_labels() {
@@ -280,32 +282,44 @@ fn an_address_does_not_inherit() {
     let Some(cluster) = Cluster::start(Choice::default()) else {
         return;
     };
-    let server = cluster.workload(1, "bank", "server", &[]);
+    let servers = [0, 1].map(|host| cluster.workload(host, "bank", &format!("server-{host}"), &[]));
     let peer = json!({ "selector": "role == 'client'", "namespaceSelector": "all()" });
     let rule = json!({ "action": "Allow", "source": peer });
     let spec = json!({ "types": ["Ingress"], "ingress": [rule] });
     cluster.api.create(&policy("bank", "clients-only", spec));
     for (round, host) in [0, 0, 1].into_iter().enumerate() {
         let old = cluster.workload(0, "shop", &format!("old-{round}"), &[("role", "client")]);
-        expect(&old, &server, PORT, Passes::Yes, "the client");
         let addresses = old.addresses.clone();
         let flow = SocketAddr::new(addresses[0], 5000);
-        let to = SocketAddr::new(server.addresses[0], PORT);
-        assert!(arrives(&old, &server, flow, to), "the flow of the client");
+        for server in &servers {
+            expect(&old, server, PORT, Passes::Yes, "the client");
+            let to = SocketAddr::new(server.addresses[0], PORT);
+            assert!(arrives(&old, server, flow, to), "the flow of the client");
+        }
         cluster.remove(old);
         let name = format!("new-{round}");
         let mut new = cluster.declare(host, "shop", &name, &[("role", "other")], &addresses);
         cluster.attach(&mut new);
         assert_eq!(new.addresses, addresses, "round {round}");
-        // From its first packet on, and in the flow that its predecessor had.
-        for _ in 0..5 {
-            assert!(
-                !arrives(&new, &server, flow, to),
-                "round {round}: the old flow goes on"
-            );
+        // On its host from its first packet on, in the flow that its predecessor had; elsewhere as soon
+        // as a flow that is denied ends.
+        for (at, server) in servers.iter().enumerate() {
+            let to = SocketAddr::new(server.addresses[0], PORT);
+            let ends = || !arrives(&new, server, flow, to);
+            let ended = if at == host {
+                ends()
+            } else {
+                within(ENDS, ends)
+            };
+            assert!(ended, "round {round}: the old flow goes on at host {at}");
+            for _ in 0..5 {
+                assert!(ends(), "round {round}: the old flow is back at host {at}");
+            }
         }
         cluster.wait_until_known(&new);
-        expect(&new, &server, PORT, Passes::No, "its successor");
+        for server in &servers {
+            expect(&new, server, PORT, Passes::No, "its successor");
+        }
         cluster.remove(new);
     }
 }

@@ -50,8 +50,10 @@ fn read_packet(
             ));
         }
         let endpoints: Vec<_> = census.endpoints_at(near).map(|e| e.key.clone()).collect();
-        if engine.endpoints_of(near) != endpoints {
-            let told = engine.endpoints_of(near);
+        // The census lists host endpoints apart.
+        let mut told = engine.endpoints_of(near);
+        told.retain(|key| key.kind != ocicat_api::Kind::HostEndpoint);
+        if told != endpoints {
             return Err(format!(
                 "endpoints of {near}: told {told:?}, expected {endpoints:?}"
             ));
