@@ -24,6 +24,8 @@ pub(crate) struct Shot {
     /// What judges it, in order; only the last may deny.
     pub(crate) judgements: Vec<Judgement>,
     pub(crate) then: Then,
+    /// Whether a host endpoint is asked.
+    pub(crate) is_of_host: bool,
 }
 
 /// What becomes of a packet after it was judged.
@@ -75,6 +77,7 @@ impl Shot {
             to,
             judgements,
             then,
+            is_of_host: stations.iter().any(|station| station.stage.is_some()),
         })
     }
 

@@ -176,7 +176,7 @@ impl Field {
         enough: impl Fn(&Answers) -> bool,
     ) -> anyhow::Result<Answers> {
         let mut answers = Answers::default();
-        self.observe(&mut Answers::default())?;
+        while self.observe(&mut Answers::default())? > 0 {}
         for burst in frames.chunks(BURST) {
             self.send(burst)?;
             self.observe(&mut answers)?;
@@ -189,8 +189,8 @@ impl Field {
                 std::thread::sleep(Duration::from_millis(1));
             }
         }
-        // What should not come at all would be here by now.
-        self.observe(&mut answers)?;
+        // What should not come at all would be here by now. Readers hand out a part at a time.
+        while self.observe(&mut answers)? > 0 {}
         Ok(answers)
     }
 

@@ -14,6 +14,7 @@ use ocicat_node::{Attachment, EndpointId};
 use ocicat_oracle::{Interface, Judgement, World};
 use ocicat_policy::{Engine, Locality};
 use ocicat_testkit::Change;
+use ocicat_verify::{Attached, Numbering, Subject, Verification};
 
 use crate::field::{Field, LINKS, LinkId, UPLINKS};
 use crate::words::judgement;
@@ -133,6 +134,30 @@ impl Host {
                 .context("collecting")?;
         }
         field.route(self.routes())
+    }
+
+    /// What of the kernel's program is not as it was written, and what it decides otherwise than the tables.
+    pub(crate) fn differences(&self, field: &mut Field) -> anyhow::Result<Vec<String>> {
+        let found = field.nft.dump_table(&TableId::inet(TABLE))?;
+        let found = found.context("the table is gone")?;
+        let mut differences = self.compiler.differences(&found);
+        let attached = self
+            .compiler
+            .endpoints()
+            .map(|(endpoint, attachment, _)| Attached {
+                endpoint: endpoint.clone(),
+                attachment: attachment.clone(),
+            });
+        let state = self.engine.snapshot();
+        let subject = Subject {
+            ruleset: &found,
+            state: &state,
+            config: self.compiler.config(),
+            numbering: Numbering::Same,
+        };
+        let report = Verification::new(subject, attached.collect()).complete();
+        differences.extend(report.differences);
+        Ok(differences)
     }
 
     /// The endpoints attached to links, by name.

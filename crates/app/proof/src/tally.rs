@@ -25,6 +25,8 @@ pub struct Tally {
     pub twice: u64,
     /// Neither from nor to a workload of the host.
     pub transit: u64,
+    /// Judged by host endpoints.
+    pub hosts: u64,
     /// States whose packets were sent again because the machine had lost some.
     pub repeated: u64,
 }
@@ -46,6 +48,7 @@ impl Tally {
             (&mut self.ipv6, other.ipv6),
             (&mut self.twice, other.twice),
             (&mut self.transit, other.transit),
+            (&mut self.hosts, other.hosts),
             (&mut self.repeated, other.repeated),
         ];
         for (sum, more) in pairs {
@@ -59,7 +62,7 @@ impl fmt::Display for Tally {
         write!(
             f,
             "{} packets in {} states of {} worlds: {} allowed ({} logged), {} denied, {} invalid; {} judged \
-             more than once, {} in transit, {} untracked, {} IPv6, {} in fragments, {} with options; {} states repeated",
+             more than once, {} in transit, {} by host endpoints, {} untracked, {} IPv6, {} in fragments, {} with options; {} states repeated",
             self.packets,
             self.states,
             self.worlds,
@@ -69,6 +72,7 @@ impl fmt::Display for Tally {
             self.invalid,
             self.twice,
             self.transit,
+            self.hosts,
             self.untracked,
             self.ipv6,
             self.fragmented,

@@ -84,6 +84,11 @@ pub fn trial(field: &mut Field, plan: &Plan) -> Result<Tally, Failure> {
             Ok(()) => {}
             Err((text, shot)) => {
                 let place = format!("seed {}, after {step} changes, {mode:?}", plan.seed);
+                let program = host.differences(field)?;
+                let text = match program[..] {
+                    [] => format!("{text}\nThe program decides what the tables say."),
+                    _ => format!("{text}\nThe program: {program:#?}"),
+                };
                 return Err(Failure::Differs(told(
                     field, &world, mode, &place, &text, shot,
                 )));
@@ -205,6 +210,7 @@ fn count(field: &Field, shots: &[Shot], tracking: Tracking, tally: &mut Tally) {
             (shot.packet.source.is_ipv6(), &mut tally.ipv6),
             (judgements.len() > 1, &mut tally.twice),
             (shot.is_transit(field), &mut tally.transit),
+            (shot.is_of_host, &mut tally.hosts),
         ] {
             *number += u64::from(is);
         }

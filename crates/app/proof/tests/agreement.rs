@@ -46,10 +46,12 @@ fn the_kernel_says_what_the_oracle_says() {
             ipv6,
             twice,
             transit,
+            hosts,
             ..
         } = tally;
         let met = [
-            allowed, denied, logged, invalid, untracked, fragmented, extended, ipv6, twice, transit,
+            allowed, denied, logged, invalid, untracked, fragmented, extended, ipv6, twice,
+            transit, hosts,
         ];
         assert!(met.iter().all(|count| *count > 20), "{tally}");
     }

@@ -28,6 +28,8 @@ struct Interval {
 pub(crate) struct Intervals {
     by_first: BTreeMap<u16, Interval>,
     next_number: u32,
+    /// Intervals of this number and beyond were made by the update at hand.
+    first_of_update: u32,
 }
 
 impl Intervals {
@@ -39,6 +41,7 @@ impl Intervals {
         update: &mut Update,
         retired: &mut Vec<u32>,
     ) {
+        self.first_of_update = self.next_number;
         let mut elements: BTreeMap<u32, Vec<Element>> = BTreeMap::new();
         for cell in cells {
             self.cut(epoch, cell.ports, update, retired);
@@ -149,11 +152,22 @@ impl Intervals {
         }
         let old = interval.clone();
         self.by_first.remove(&first);
-        let element = port_element(epoch, first, &old);
-        update.apply.push(Op::DelElements {
-            set: intervals_id(epoch),
-            elements: vec![element],
-        });
+        let set = intervals_id(epoch);
+        let elements = vec![port_element(epoch, first, &old)];
+        // The kernel refuses to delete what the same transaction has added where something that it has
+        // deleted ended.
+        let added = Op::AddElements {
+            set: set.clone(),
+            elements: elements.clone(),
+        };
+        let made_now = match old.number >= self.first_of_update {
+            true => update.apply.iter().rposition(|op| *op == added),
+            false => None,
+        };
+        match made_now {
+            Some(place) => drop(update.apply.remove(place)),
+            None => update.apply.push(Op::DelElements { set, elements }),
+        }
         retired.push(old.number);
         self.insert(epoch, first, port - 1, old.rows.clone(), update);
         self.insert(epoch, port, old.last, old.rows, update);
@@ -228,4 +242,52 @@ fn row_element(row: &Value, protocol: Protocol, outcome: &Value) -> Element {
 fn port_element(epoch: Epoch, first: u16, interval: &Interval) -> Element {
     Element::range(Value::InetService(first), Value::InetService(interval.last))
         .verdict(Verdict::Jump(epoch.numbered("interval", interval.number)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use ocicat_node::{OutcomeId, RowId};
+
+    use super::*;
+    use crate::layout;
+
+    fn cell(row: u32, first: u16, last: u16) -> RangeCell {
+        RangeCell {
+            row: layout::row(RowId(row)),
+            protocol: Protocol::TCP,
+            ports: PortRange { first, last },
+            outcome: layout::outcome(OutcomeId(1)),
+        }
+    }
+
+    #[test]
+    fn an_interval_that_is_cut_twice_is_not_deleted_where_it_was_added() {
+        let mut intervals = Intervals::default();
+        let mut retired = Vec::new();
+        let before = [cell(1, 30, 40)];
+        intervals.add(Epoch::A, &before, &mut Update::default(), &mut retired);
+        let mut update = Update::default();
+        let cells = [cell(2, 30, 34), cell(3, 36, 40)];
+        intervals.add(Epoch::A, &cells, &mut update, &mut retired);
+        let ports = intervals_id(Epoch::A);
+        let mut added = BTreeSet::new();
+        let mut deleted = 0;
+        for op in &update.apply {
+            match op {
+                Op::AddElements { set, elements } if *set == ports => {
+                    added.extend(elements.iter().map(|element| element.key.clone()));
+                }
+                Op::DelElements { set, elements } if *set == ports => {
+                    deleted += 1;
+                    assert!(!added.contains(&elements[0].key), "{op:?}");
+                }
+                _ => {}
+            }
+        }
+        // 30-40 is cut to 30-34, 35 and 36-40.
+        assert_eq!((added.len(), deleted), (3, 1));
+        assert_eq!(retired.len(), 2);
+    }
 }
