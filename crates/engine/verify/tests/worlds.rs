@@ -219,9 +219,11 @@ fn a_changed_element_of_any_map_is_found() {
     for (kind, [found, tried]) in &found {
         // What an endpoint may send as decides in every world.
         let always = ["source", "source_mac"];
+        // These hosts are verified without links, so nothing is asked of a host endpoint by its interface.
+        // The agent compares those maps themselves.
         let least = match always.contains(&kind.trim_end_matches("_a")) {
             true => *tried,
-            false => 1,
+            false => usize::from(!kind.ends_with("_links_a")),
         };
         assert!(*found >= least, "{kind}: {found} of {tried}");
     }
