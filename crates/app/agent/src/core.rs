@@ -338,6 +338,7 @@ impl Core {
         self.forget_topology(key);
         self.forget_configuration(key);
         self.release(key);
+        self.plan_retry(hosts::retry_after(key.kind));
         self.problems.remove(key);
         self.versions.remove(key);
         self.engine.remove(key);
@@ -367,6 +368,9 @@ impl Core {
             let rest = Instant::now() + now.elapsed() * AUDIT_SHARE;
             self.audit_at = self.next_audit().max(rest);
         }
+        if due(self.hosts.retry_at) && self.in_force {
+            self.bring_into_force(&[]);
+        }
         if self.failure.is_some() && self.missing.is_empty() {
             std::thread::sleep(Duration::from_millis(100));
             self.bring_into_force(&[]);
@@ -385,6 +389,7 @@ impl Core {
             .map(|_| Instant::now() + Duration::from_secs(1));
         let walks = self.walk_at.into_iter().chain(self.walk_again_at);
         let times = walks.chain(self.collect_at).chain(retry);
+        let times = times.chain(self.hosts.retry_at);
         times
             .chain([self.audit_at, self.look_at])
             .min()

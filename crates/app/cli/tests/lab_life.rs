@@ -116,18 +116,12 @@ fn a_probe_tells_when_policy_does_not_hold() {
         return;
     }
     assert_success(&lab.run(&["up", "-f", lab.manifest(), "--hosts", "1"]));
-    let broken = [
-        "exec",
-        "host/host-1",
-        "--",
-        "nft",
-        "delete",
-        "table",
-        "inet",
-        "ocicat",
-    ];
-    assert_success(&lab.run(&broken));
+    // The agent would put its table back in half a second.
+    lab.signal_agent("STOP");
+    let delete = ["nft", "delete", "table", "inet", "ocicat"];
+    assert_success(&lab.run(&[&["exec", "host/host-1", "--"], &delete[..]].concat()));
     let probe = lab.run(&["probe"]);
+    lab.signal_agent("CONT");
     assert_eq!(probe.status.code(), Some(1));
     let stdout = text(&probe.stdout);
     assert!(stdout.contains("expected Deny, observed Allow"), "{stdout}");
@@ -270,6 +264,19 @@ impl Lab {
             );
             std::thread::sleep(Duration::from_millis(1));
         }
+    }
+
+    /// Sends a signal to the agent of the first host, which is the one with the word in its command.
+    fn signal_agent(&self, signal: &str) {
+        let script = format!(
+            "for process in /proc/[0-9]*; do
+                [ $(readlink $process/ns/net) = $(readlink /proc/self/ns/net) ] || continue
+                tr '\\0' '\\n' < $process/cmdline | grep -qx agent || continue
+                kill -{signal} ${{process#/proc/}} && echo done
+            done"
+        );
+        let sent = self.run(&["exec", "host/host-1", "--", "sh", "-c", &script]);
+        assert_eq!(text(&sent.stdout), "done\n", "{}", text(&sent.stderr));
     }
 
     /// `ocicat lab` with these arguments.

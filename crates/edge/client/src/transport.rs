@@ -4,6 +4,7 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use hyper_util::client::legacy::Client as Http;
 use hyper_util::client::legacy::connect::{Connect, HttpConnector};
@@ -18,7 +19,7 @@ use crate::{Endpoint, Error};
 /// A client for the endpoint and the name of what it talks to. Asks nobody yet.
 pub(crate) async fn open(endpoint: &Endpoint) -> Result<(kube::Client, String), Error> {
     let client = match endpoint {
-        Endpoint::Unix(path) => plain(
+        Endpoint::Unix(path) => over(
             &Config::new(http::Uri::from_static(LOCALHOST)),
             UnixConnector { path: path.clone() },
         )?,
@@ -40,23 +41,44 @@ pub(crate) async fn open(endpoint: &Endpoint) -> Result<(kube::Client, String), 
     Ok((client, endpoint.to_string()))
 }
 
+/// A connection is asked this long after it was last heard of, and again until so many questions are
+/// without an answer.
+const KEEPALIVE: Duration = Duration::from_secs(5);
+const KEEPALIVE_RETRIES: u32 = 3;
+
 /// The authority that requests over a unix socket name.
 const LOCALHOST: &str = "http://localhost";
 
 fn over_tcp(mut config: Config) -> Result<kube::Client, Error> {
     config.default_retry = false;
+    let fail = |error: kube::Error| Error::Configuration(error.to_string());
     if config.cluster_url.scheme_str() == Some("http") && config.proxy_url.is_none() {
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
-        connector.set_connect_timeout(config.connect_timeout);
-        plain(&config, connector)
+        over(&config, connector(&config))
+    } else if config.proxy_url.is_none() {
+        let mut tcp = connector(&config);
+        tcp.enforce_http(false);
+        let tls = config.rustls_https_connector_with_connector(tcp);
+        over(&config, tls.map_err(fail)?)
     } else {
-        kube::Client::try_from(config).map_err(|error| Error::Configuration(error.to_string()))
+        kube::Client::try_from(config).map_err(fail)
     }
 }
 
-/// Without TLS, whose set-up reads the certificates of the system.
-fn plain<C>(config: &Config, connector: C) -> Result<kube::Client, Error>
+/// Connections over TCP. Their keepalive notices one that is dead within 20 seconds, and lets connection
+/// tracking that begins later see that it is ours: else a server that speaks first would seem to have
+/// begun it.
+fn connector(config: &Config) -> HttpConnector {
+    let mut connector = HttpConnector::new();
+    connector.set_nodelay(true);
+    connector.set_connect_timeout(config.connect_timeout);
+    connector.set_keepalive(Some(KEEPALIVE));
+    connector.set_keepalive_interval(Some(KEEPALIVE));
+    connector.set_keepalive_retries(Some(KEEPALIVE_RETRIES));
+    connector
+}
+
+/// A client whose connections `connector` makes.
+fn over<C>(config: &Config, connector: C) -> Result<kube::Client, Error>
 where
     C: Connect + Clone + Send + Sync + 'static,
 {

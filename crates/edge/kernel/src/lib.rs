@@ -48,6 +48,7 @@ pub mod attach;
 pub mod conntrack;
 pub mod frames;
 pub mod grace;
+pub mod listeners;
 pub mod netns;
 pub mod nflog;
 pub mod rtnl;

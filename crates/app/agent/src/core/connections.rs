@@ -37,6 +37,8 @@ pub(super) struct Walker {
     pub(super) chunks: mpsc::Receiver<Vec<Entry>>,
     /// The host's own addresses when the last walk was asked for.
     own: BTreeSet<IpAddr>,
+    /// TCP ports of the host's listeners, if this walk has asked for them.
+    listening: Option<BTreeSet<u16>>,
     /// The interfaces that packets to addresses leave by, as far as this walk has asked.
     ways: HashMap<IpAddr, Option<String>>,
 }
@@ -57,6 +59,7 @@ impl Walker {
             requests,
             chunks,
             own: BTreeSet::new(),
+            listening: None,
             ways: HashMap::new(),
         })
     }
@@ -99,6 +102,7 @@ impl Core {
             false => config.ended() | config.decided(),
         };
         self.walker.ways.clear();
+        self.walker.listening = None;
         let _ = self.walker.requests.try_send(marks);
     }
 
@@ -114,14 +118,15 @@ impl Core {
         let local = self.local_addresses();
         let mut changes = Vec::new();
         for entry in entries {
+            let begun = self.as_begun(entry);
             let is_ended = entry.mark & ended != 0;
             let is_judged = is_ended || entry.mark & decided != 0;
-            let from_host = self.walker.own.contains(&entry.original.source);
+            let from_host = self.walker.own.contains(&begun.original.source);
             let by_workloads = match is_judged && !from_host {
-                true => self.verdict(entry, &local),
+                true => self.verdict(&begun, &local),
                 false => None,
             };
-            let by_hosts = self.host_verdict(entry)?;
+            let by_hosts = self.host_verdict(&begun)?;
             let verdict = match (by_workloads, by_hosts) {
                 (Some(one), Some(other)) => one.and(other),
                 (Some(verdict), None) | (None, Some(verdict)) => verdict,
@@ -153,6 +158,49 @@ impl Core {
             );
         }
         Ok(())
+    }
+
+    /// The entry as if its connection had been tracked from the beginning. Of one that is older than
+    /// its entry, such as our own to the API server, the first packet seen may be an answer; for a
+    /// connection of the host itself, its listeners tell.
+    fn as_begun(&mut self, entry: &Entry) -> Entry {
+        let Layer4::Ports {
+            source,
+            destination,
+        } = entry.original.layer4
+        else {
+            return *entry;
+        };
+        if !entry.picked_up || !self.compiler.has_hosts() {
+            return *entry;
+        }
+        let own = &self.walker.own;
+        let (from_us, to_us) = (
+            own.contains(&entry.original.source),
+            own.contains(&entry.original.destination),
+        );
+        if self.walker.listening.is_none() {
+            match ocicat_kernel::listeners::tcp() {
+                Ok(ports) => self.walker.listening = Some(ports),
+                Err(error) => tracing::error!(%error, "cannot tell who began old connections"),
+            }
+        }
+        let Some(listening) = &self.walker.listening else {
+            return *entry;
+        };
+        let is_turned = match (from_us, to_us) {
+            (true, false) => listening.contains(&source),
+            (false, true) => !listening.contains(&destination),
+            _ => false,
+        };
+        match is_turned {
+            true => Entry {
+                original: entry.original.turned(),
+                reply: entry.reply.turned(),
+                ..*entry
+            },
+            false => *entry,
+        }
     }
 
     /// The addresses of attached workloads; those without policy yet have no stacks.

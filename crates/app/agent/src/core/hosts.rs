@@ -2,10 +2,11 @@
 //! policy may cut.
 //!
 //! Before a change of host endpoints goes to the kernel, the new tables are asked about every address
-//! of the API server. What would cut the connection off is suspended and reported, until the object
-//! changes. As tables are not all that decides about packets, the connection is watched after each
-//! such change too: if it fails for [`UNREACHABLE_LIMIT`], the newest change is suspended likewise; if
-//! that does not help within [`TRIAL`], it was not the cause, and comes back.
+//! of the API server. What would cut the connection off is suspended and reported. As kinds of objects
+//! come in any order, what it lacks may come later: it is tried again when anything else changes that
+//! may mend it. As tables are not all that decides about packets, the connection is watched after each
+//! such change too: if it fails for [`UNREACHABLE_LIMIT`], the newest change is suspended until it
+//! changes; if that does not help within [`TRIAL`], it was not the cause, and comes back.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -25,6 +26,10 @@ const UNREACHABLE_LIMIT: Duration = Duration::from_secs(10);
 const SUSPICIOUS: Duration = Duration::from_secs(30);
 /// How long a suspension may take to help.
 const TRIAL: Duration = Duration::from_secs(20);
+/// A change of what rarely mends a host policy, as that of a pod, is followed by a trial this much later.
+const RETRY_AFTER: Duration = Duration::from_secs(30);
+/// A trial installs the whole program: it is followed by a rest of so many times its duration.
+const RETRY_REST: u32 = 20;
 /// Source ports that stand for all that our connection may have.
 const SOURCE_PORTS: [u16; 3] = [32_768, 45_000, 60_999];
 
@@ -37,7 +42,11 @@ pub(super) struct Hosts {
     /// Where the API server is, as far as it is reached over TCP.
     api: Vec<SocketAddr>,
     /// What is not enforced, and why.
-    pub(super) suspended: BTreeMap<ObjectKey, Problem>,
+    pub(super) suspended: BTreeMap<ObjectKey, Suspension>,
+    /// When to try again what is suspended because of the tables.
+    pub(super) retry_at: Option<Instant>,
+    /// No trial begins before this.
+    rest_until: Option<Instant>,
     /// Host endpoints that are not on any interface.
     pub(super) astray: BTreeMap<ObjectKey, Problem>,
     /// Objects that came since the last commit and may change what hosts enforce.
@@ -47,6 +56,21 @@ pub(super) struct Hosts {
     unreachable_since: Option<Instant>,
     /// What was suspended because the API server did not answer, and when.
     trial: Option<(Instant, BTreeSet<ObjectKey>)>,
+}
+
+/// Why an object is not enforced on hosts.
+#[derive(Debug, PartialEq)]
+pub(super) struct Suspension {
+    pub(super) problem: Problem,
+    cause: Cause,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cause {
+    /// The tables would have cut our connection.
+    Tables,
+    /// The API server fell silent.
+    Silence,
 }
 
 /// Why our connection would be cut.
@@ -64,6 +88,9 @@ impl Core {
         let ours = known.filter(|link| !config.is_workload(&link.name));
         let mut links: Vec<HostLink> = ours.cloned().collect();
         links.sort();
+        if self.hosts.links != links {
+            self.plan_retry(Duration::ZERO);
+        }
         self.hosts.links.clone_from(&links);
         self.compiler.set_links(links);
     }
@@ -72,12 +99,16 @@ impl Core {
     pub(super) fn note_api_server(&mut self, addresses: Vec<SocketAddr>) -> bool {
         let changed = self.hosts.api != addresses;
         self.hosts.api = addresses;
+        if changed {
+            self.plan_retry(Duration::ZERO);
+        }
         changed && self.compiler.has_hosts()
     }
 
     /// An object came that may be suspended, or may change what hosts enforce.
     pub(super) fn note_host_object(&mut self, object: &Object) {
         let key = object.key();
+        self.plan_retry(retry_after(key.kind));
         if !matches!(key.kind, Kind::GlobalNetworkPolicy | Kind::HostEndpoint) {
             return;
         }
@@ -95,10 +126,57 @@ impl Core {
         }
     }
 
-    /// Suspends what would cut our connection. To be called when the compiler has taken a change and
+    /// Something has changed that may mend what is suspended.
+    pub(super) fn plan_retry(&mut self, after: Duration) {
+        if !self.is_suspended_by(Cause::Tables) {
+            return;
+        }
+        let at = Instant::now() + after;
+        let at = self.hosts.rest_until.map_or(at, |rest| rest.max(at));
+        let planned = self.hosts.retry_at.map_or(at, |planned| planned.min(at));
+        self.hosts.retry_at = Some(planned);
+    }
+
+    fn is_suspended_by(&self, cause: Cause) -> bool {
+        let mut suspended = self.hosts.suspended.values();
+        suspended.any(|suspension| suspension.cause == cause)
+    }
+
+    /// Gives another chance to what the tables would have cut us off with, if it is time. To be
+    /// called before a calculation, of which [`Core::keep_own_connection`] judges the result. Returns
+    /// what was suspended: the program must be installed as a whole if there was anything.
+    pub(super) fn retry_suspended(&mut self) -> BTreeMap<ObjectKey, Suspension> {
+        let now = Instant::now();
+        if self.hosts.retry_at.is_none_or(|at| at > now) {
+            return BTreeMap::new();
+        }
+        self.hosts.retry_at = None;
+        let all = std::mem::take(&mut self.hosts.suspended);
+        let (tried, rest) = all
+            .into_iter()
+            .partition(|(_, suspension)| suspension.cause == Cause::Tables);
+        self.hosts.suspended = rest;
+        let tried: BTreeMap<ObjectKey, Suspension> = tried;
+        tried.keys().for_each(|key| self.engine.resume(key));
+        tried
+    }
+
+    /// To be called after a commit that tried `tried` and took from `start`.
+    pub(super) fn rest_from_trial(
+        &mut self,
+        tried: &BTreeMap<ObjectKey, Suspension>,
+        start: Instant,
+    ) {
+        if !tried.is_empty() {
+            let now = Instant::now();
+            self.hosts.rest_until = Some(now + now.duration_since(start) * RETRY_REST);
+        }
+    }
+
+    /// Suspends what would cut our connection. `before` was suspended until now. To be called when the compiler has taken a change and
     /// the kernel has not. Returns whether it suspended anything, so that the program must be
     /// installed as a whole.
-    pub(super) fn keep_own_connection(&mut self) -> bool {
+    pub(super) fn keep_own_connection(&mut self, before: &BTreeMap<ObjectKey, Suspension>) -> bool {
         let mut suspended = false;
         // Each round takes one object away, so there is an end.
         while let Some(Cut { key, reason }) = self.cut_off() {
@@ -108,20 +186,30 @@ impl Core {
             }
             let message = format!(
                 "not enforced on hosts: it would cut this host off from its API server ({reason}); \
-                 change it to have it tried again"
+                 it is tried again when it, or what else judges the host, changes"
             );
-            self.suspend(key, message);
+            let suspension = Suspension {
+                problem: Problem::error(String::new(), message),
+                cause: Cause::Tables,
+            };
+            if before.get(&key) != Some(&suspension) {
+                tracing::error!(object = %key, "{}", suspension.problem.message);
+            }
+            self.suspend(key, suspension);
             suspended = true;
+        }
+        for key in before.keys() {
+            if !self.hosts.suspended.contains_key(key) {
+                tracing::info!(object = %key, "enforced on hosts again");
+                self.hosts.changed.insert(key.clone());
+            }
         }
         suspended
     }
 
-    fn suspend(&mut self, key: ObjectKey, message: String) {
-        tracing::error!(object = %key, "{message}");
+    fn suspend(&mut self, key: ObjectKey, suspension: Suspension) {
         self.engine.suspend(&key);
-        self.hosts
-            .suspended
-            .insert(key, Problem::error(String::new(), message));
+        self.hosts.suspended.insert(key, suspension);
         let commit = self.engine.commit();
         self.take_reports(&commit);
         let _ = self.compiler.update(&commit.delta, &[]);
@@ -303,11 +391,24 @@ impl Core {
                 "not enforced on hosts: after it came, the API server did not answer for {seconds} \
                  seconds; change it to have it tried again"
             );
-            self.suspend(key.clone(), message);
+            tracing::error!(object = %key, "{message}");
+            let suspension = Suspension {
+                problem: Problem::error(String::new(), message),
+                cause: Cause::Silence,
+            };
+            self.suspend(key.clone(), suspension);
         }
         self.hosts.trial = Some((now, keys));
         self.must_install = true;
         self.bring_into_force(&[]);
+    }
+}
+
+/// How long after a change of an object of this kind a trial begins.
+pub(super) fn retry_after(kind: Kind) -> Duration {
+    match kind {
+        Kind::Pod | Kind::WorkloadEndpoint | Kind::EndpointSlice | Kind::IpamBlock => RETRY_AFTER,
+        _ => Duration::ZERO,
     }
 }
 

@@ -37,12 +37,15 @@ impl Core {
     }
 
     fn try_bring_into_force(&mut self, attachments: &Attachments) -> anyhow::Result<()> {
+        let start = Instant::now();
         let mut whole = self.configure()? || self.must_install;
+        let tried = self.retry_suspended();
+        whole |= !tried.is_empty();
         let commit = self.engine.commit();
         self.take_reports(&commit);
         let update = self.compiler.update(&commit.delta, attachments);
         self.publish_outcomes(&commit.delta);
-        whole |= self.keep_own_connection();
+        whole |= self.keep_own_connection(&tried);
         self.want_auto_endpoints();
         self.publish_attachments(attachments);
         self.publish_host_links();
@@ -50,6 +53,7 @@ impl Core {
         if !self.in_force || self.failure.is_some() || update.replace || whole {
             self.install()?;
             self.must_install = false;
+            self.rest_from_trial(&tried, start);
         } else {
             let transactions: Vec<Transaction> = update.transactions().collect();
             if transactions.is_empty() {

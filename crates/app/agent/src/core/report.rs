@@ -223,10 +223,11 @@ impl Core {
     /// All that is known to be wrong with an object, each once.
     fn problems_of(&self, key: &ObjectKey, calculated: &[Problem]) -> Vec<FieldProblem> {
         let here = self.configuration_problems.get(key).into_iter().flatten();
+        let suspended = self.hosts.suspended.get(key).map(|it| &it.problem);
         let mut problems: Vec<FieldProblem> = (self.problems.get(key).into_iter().flatten())
             .chain(here)
             .chain(calculated)
-            .chain(self.hosts.suspended.get(key))
+            .chain(suspended)
             .chain(self.hosts.astray.get(key))
             .map(text_of)
             .collect();

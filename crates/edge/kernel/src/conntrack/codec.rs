@@ -47,6 +47,10 @@ const CTA_PROTO_ICMPV6_CODE: u16 = 9;
 
 const CTA_PROTOINFO_TCP: u16 = 1;
 const CTA_PROTOINFO_TCP_STATE: u16 = 1;
+const CTA_PROTOINFO_TCP_FLAGS_ORIGINAL: u16 = 4;
+const CTA_PROTOINFO_TCP_FLAGS_REPLY: u16 = 5;
+/// `IP_CT_TCP_FLAG_BE_LIBERAL`.
+const BE_LIBERAL: u8 = 0x08;
 
 const CTA_COUNTERS_PACKETS: u16 = 1;
 const CTA_COUNTERS_BYTES: u16 = 2;
@@ -118,6 +122,7 @@ pub(super) fn read(message: Message<'_>) -> Option<Entry> {
         id: 0,
         timeout_s: None,
         tcp_state: None,
+        picked_up: false,
         sent: None,
         received: None,
     };
@@ -130,7 +135,7 @@ pub(super) fn read(message: Message<'_>) -> Option<Entry> {
             CTA_ZONE => entry.zone = wire::u16_be(value)?,
             CTA_ID => entry.id = wire::u32_be(value)?,
             CTA_TIMEOUT => entry.timeout_s = wire::u32_be(value),
-            CTA_PROTOINFO => entry.tcp_state = read_tcp_state(value),
+            CTA_PROTOINFO => (entry.tcp_state, entry.picked_up) = read_tcp(value),
             CTA_COUNTERS_ORIG => entry.sent = read_counters(value),
             CTA_COUNTERS_REPLY => entry.received = read_counters(value),
             _ => {}
@@ -260,10 +265,21 @@ fn read_layer4(bytes: &[u8]) -> Option<(u8, Layer4)> {
     Some((protocol?, layer4))
 }
 
-fn read_tcp_state(bytes: &[u8]) -> Option<u8> {
-    let (_, tcp) = wire::attributes(bytes).find(|(kind, _)| *kind == CTA_PROTOINFO_TCP)?;
-    let (_, state) = wire::attributes(tcp).find(|(kind, _)| *kind == CTA_PROTOINFO_TCP_STATE)?;
-    state.first().copied()
+/// The state, and whether the connection was taken up on its way.
+fn read_tcp(bytes: &[u8]) -> (Option<u8>, bool) {
+    let (mut state, mut liberal) = (None, [false; 2]);
+    let tcp = wire::attributes(bytes).find(|(kind, _)| *kind == CTA_PROTOINFO_TCP);
+    for (kind, value) in tcp.into_iter().flat_map(|(_, tcp)| wire::attributes(tcp)) {
+        // `struct nf_ct_tcp_flags`: the flags, then a mask.
+        let is_liberal = value.first().is_some_and(|flags| flags & BE_LIBERAL != 0);
+        match kind {
+            CTA_PROTOINFO_TCP_STATE => state = value.first().copied(),
+            CTA_PROTOINFO_TCP_FLAGS_ORIGINAL => liberal[0] = is_liberal,
+            CTA_PROTOINFO_TCP_FLAGS_REPLY => liberal[1] = is_liberal,
+            _ => {}
+        }
+    }
+    (state, liberal == [true; 2])
 }
 
 fn read_counters(bytes: &[u8]) -> Option<Counters> {

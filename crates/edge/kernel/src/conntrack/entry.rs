@@ -40,6 +40,10 @@ pub struct Entry {
     pub timeout_s: Option<u32>,
     /// State of a TCP connection, a number of `nf_conntrack_tcp.h` (3 is established).
     pub tcp_state: Option<u8>,
+    /// A TCP connection that was there before it was tracked (both sides have
+    /// `IP_CT_TCP_FLAG_BE_LIBERAL`): which side began it is not known, and `original` is the direction of
+    /// the first packet that was seen.
+    pub picked_up: bool,
     /// What the originator sent, if accounting was on when it began.
     pub sent: Option<Counters>,
     /// What came back, if accounting was on when it began.

@@ -1,4 +1,5 @@
-use std::net::{IpAddr, UdpSocket};
+use std::io::{Read, Write};
+use std::net::{IpAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::Command;
 use std::time::Duration;
 
@@ -98,6 +99,7 @@ fn tcp_and_icmp_entries() {
         .find(|entry| entry.original.protocol == 6)
         .unwrap();
     assert!(tcp.tcp_state.is_some_and(|state| state >= 3), "{tcp:?}");
+    assert!(!tcp.picked_up, "{tcp:?}");
     for (protocol, echo, reply) in [(1, 8, 0), (58, 128, 129)] {
         let entry = entries
             .iter()
@@ -129,6 +131,38 @@ fn tcp_and_icmp_entries() {
             Fate::Done
         );
     }
+}
+
+#[test]
+fn a_connection_that_is_older_than_its_entry_is_known_as_such() {
+    let Some((namespace, mut table)) = tracked() else {
+        return;
+    };
+    let (mut client, mut server) = namespace
+        .run(|| {
+            let listener = TcpListener::bind((ip("127.0.0.1"), 0))?;
+            let client = TcpStream::connect(listener.local_addr()?)?;
+            std::io::Result::Ok((client, listener.accept()?.0))
+        })
+        .unwrap()
+        .unwrap();
+    table.clear().unwrap();
+    let mut byte = [0];
+    server.write_all(b"1").unwrap();
+    client.read_exact(&mut byte).unwrap();
+    client.write_all(b"2").unwrap();
+    server.read_exact(&mut byte).unwrap();
+    let entries = table.entries(&Filter::default()).unwrap();
+    let entry = entries
+        .iter()
+        .find(|entry| entry.original.protocol == 6)
+        .unwrap();
+    assert!(entry.picked_up, "{entry:?}");
+    // The server spoke first.
+    let Layer4::Ports { source, .. } = entry.original.layer4 else {
+        panic!("{entry:?}");
+    };
+    assert_eq!(source, server.local_addr().unwrap().port());
 }
 
 #[test]

@@ -3,7 +3,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::world::{
-    SETTLED, Seen, becomes, host_endpoint, host_policy, nft, serve, tcp, wait_for_endpoints,
+    SETTLED, Seen, becomes, host_endpoint, host_policy, nft, serve, settle, tcp, wait_for_endpoints,
 };
 use crate::support::api::policy;
 use crate::support::cluster::{Choice, Cluster};
@@ -114,6 +114,20 @@ fn an_endpoint_that_would_cut_the_agent_off_is_not_enforced_and_said() {
     std::thread::sleep(Duration::from_millis(500));
     assert_eq!(tcp(&b.namespace, a.addresses[0], PORT), Seen::Answered);
     assert_eq!(cluster.status(&[]).0, Some(1));
+    // What it lacks may come later than it.
+    let spec = json!({ "types": ["Egress"], "egress": [{ "action": "Allow" }] });
+    cluster.api.create(&host_policy("out", spec));
+    wait_for_endpoints(&cluster, 0, 1);
+    settle(&cluster);
+    becomes("denied", Seen::Silence, || {
+        tcp(&b.namespace, a.addresses[0], PORT)
+    });
+    // And go again.
+    cluster.api.delete(&host_policy("out", json!({})));
+    status_says(&cluster, &["failed hep/a-eth0 on a", "end of profiles"]);
+    becomes("not enforced", Seen::Answered, || {
+        tcp(&b.namespace, a.addresses[0], PORT)
+    });
 }
 
 #[test]
