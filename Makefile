@@ -23,6 +23,7 @@ bench: packages
 	@command -v valgrind >/dev/null || $(call install,valgrind)
 	cargo build --release --locked --package ocicat-bench
 	cargo run --release --locked --package ocicat-bench --bin measure -- --results bench/results
+	cargo run --release --locked --package ocicat-bench --bin scale
 
 build: packages
 	cargo build --release --locked --package ocicat-cli

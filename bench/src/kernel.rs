@@ -2,7 +2,7 @@
 
 use anyhow::{Context, ensure};
 use ocicat_compile::{Compiler, Config, TABLE};
-use ocicat_kernel::netns::ScratchNamespace;
+use ocicat_kernel::netns::{Namespace, ScratchNamespace};
 use ocicat_nft::Connection;
 use ocicat_nft::object::{TableId, Transaction};
 use ocicat_node::{Attachment, Change, EndpointId};
@@ -14,7 +14,8 @@ use crate::meter::Meter;
 pub struct Kernel {
     pub compiler: Compiler,
     connection: Connection,
-    _namespace: ScratchNamespace,
+    /// Its own, if it has one.
+    namespace: Option<ScratchNamespace>,
 }
 
 impl Kernel {
@@ -24,6 +25,21 @@ impl Kernel {
     /// Without `CAP_NET_ADMIN` and `CAP_SYS_ADMIN`, and if the kernel refuses the program.
     pub fn install(engine: &Engine, delta: &[Change], meter: &mut Meter) -> anyhow::Result<Self> {
         let namespace = ScratchNamespace::create("ocicat-bench").context("a network namespace")?;
+        let mut kernel = Self::install_in(&namespace, engine, delta, meter)?;
+        kernel.namespace = Some(namespace);
+        Ok(kernel)
+    }
+
+    /// The same in a namespace that is there and has no program.
+    ///
+    /// # Errors
+    /// As for [`Kernel::install`].
+    pub fn install_in(
+        namespace: &Namespace,
+        engine: &Engine,
+        delta: &[Change],
+        meter: &mut Meter,
+    ) -> anyhow::Result<Self> {
         let mut connection = namespace.run(Connection::open)??;
         let mut compiler = Compiler::new(Config::default());
         let attachments = attachments(engine);
@@ -37,7 +53,7 @@ impl Kernel {
         Ok(Self {
             compiler,
             connection,
-            _namespace: namespace,
+            namespace: None,
         })
     }
 
@@ -91,13 +107,25 @@ impl Kernel {
     }
 }
 
+/// The interface of a local workload, by its place among them.
+#[must_use]
+pub fn interface(number: usize) -> String {
+    format!("ocw{number:011x}")
+}
+
+/// The Ethernet address of a local workload.
+#[must_use]
+pub fn mac(number: usize) -> [u8; 6] {
+    let [.., high, low] = number.to_be_bytes();
+    [2, 0, 0, 0, high, low]
+}
+
 fn attachments(engine: &Engine) -> Vec<(EndpointId, Option<Attachment>)> {
     let attachment =
         |(number, (id, policy)): (usize, (&EndpointId, &ocicat_node::EndpointPolicy))| {
-            let [.., high, low] = number.to_be_bytes();
             let attachment = Attachment {
-                interface: format!("ocw{number:011x}"),
-                mac: [2, 0, 0, 0, high, low],
+                interface: interface(number),
+                mac: mac(number),
                 addresses: policy.addresses.iter().map(|local| local.address).collect(),
             };
             (id.clone(), Some(attachment))

@@ -7,6 +7,9 @@
 //!                                                     └ ocicat_compile, ocicat_nft ──► a namespace's kernel
 //! ```
 //!
+//! [`scale`] measures what single things cost when they are large, and [`packets`] what a packet costs by the
+//! number of rules, with real connections in namespaces.
+//!
 //! It measures; it does not judge: no run fails because it was slow. It fails where a measured step did
 //! something else than it should: more changes than promised, or a kernel that holds another program than
 //! the tables say. What was promised stands beside what was measured in `SPECIFICATION.md`; results are
@@ -28,8 +31,8 @@ pub mod changes;
 pub mod kernel;
 pub mod load;
 pub mod machine;
-
 pub mod meter;
+pub mod packets;
 pub mod report;
-
+pub mod scale;
 pub mod world;

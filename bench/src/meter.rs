@@ -113,7 +113,8 @@ pub fn counts(directory: &Path) -> std::io::Result<Vec<u64>> {
     Ok(numbered.into_iter().map(|(_, total)| total).collect())
 }
 
-fn cpu_time() -> Duration {
+/// Processor time of this thread, what the kernel did for it included.
+pub(crate) fn cpu_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
     Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or(0))

@@ -127,7 +127,7 @@ const LINES: [Line; 23] = [
         Some(5 * MILLISECOND),
     ),
     (
-        "policy of 25 of 100 local workloads, kernel included",
+        "policy of a quarter of the local workloads, kernel included",
         "policy of a quarter of the local workloads",
         ALL,
         Some(5 * MILLISECOND),

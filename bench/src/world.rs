@@ -74,6 +74,17 @@ impl Size {
         }
     }
 
+    /// The same world with so many local workloads, and the policies that each has of its own.
+    #[must_use]
+    pub fn with_locals(self, locals: usize) -> Self {
+        let others = self.policies.saturating_sub(EACH_LOCAL * self.locals);
+        Self {
+            policies: others + EACH_LOCAL * locals,
+            locals,
+            ..self
+        }
+    }
+
     #[must_use]
     pub fn pods_of_namespace(&self) -> usize {
         self.endpoints / self.namespaces

@@ -17,7 +17,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 const USAGE: &str =
-    "usage: measure [--divide N] [--seed N] [--replicas N] [--no-counts] [--results DIRECTORY]
+    "usage: measure [--divide N] [--seed N] [--replicas N] [--locals N] [--no-counts] [--results DIRECTORY]
        measure load|decode|changes [--size JSON] < WORLD
 
 Needs root for the kernel's part, and valgrind for instruction counts.
@@ -25,6 +25,7 @@ Needs root for the kernel's part, and valgrind for instruction counts.
   --divide N           a world N times smaller (1 to 20)
   --seed N             another world of the same size (default 1)
   --replicas N         pods with equal labels in one namespace (default 25)
+  --locals N           local workloads (default 100), each with 20 policies of its own
   --no-counts          leave out the instruction counts, which take minutes
   --results DIRECTORY  keep the page and all samples there
 
@@ -74,7 +75,7 @@ impl Options {
                 .with_context(|| format!("{flag} needs a value\n{USAGE}"))?;
             match flag.as_str() {
                 "--results" => options.results = Some(value.into()),
-                "--divide" | "--seed" | "--replicas" => {
+                "--divide" | "--seed" | "--replicas" | "--locals" => {
                     options.world.extend([flag.clone(), value.clone()])
                 }
                 _ => bail!("{flag}: not known\n{USAGE}"),

@@ -5,12 +5,14 @@ use std::process::ExitCode;
 
 use ocicat_bench::world::{self, Size};
 
-const USAGE: &str = "usage: world [--size JSON] [--divide N] [--seed N] [--replicas N] > FILE
+const USAGE: &str =
+    "usage: world [--size JSON] [--divide N] [--seed N] [--replicas N] [--locals N] > FILE
 
   --size JSON    how many of everything, as this program writes it to standard error
   --divide N     a world N times smaller (1 to 20)
   --seed N       another world of the same size (default 1)
-  --replicas N   pods with equal labels in one namespace (default 25)";
+  --replicas N   pods with equal labels in one namespace (default 25)
+  --locals N     workloads of the measured host (default 100), 20 policies for each alone";
 
 fn main() -> ExitCode {
     let size = match size(std::env::args().skip(1)) {
@@ -54,6 +56,7 @@ fn size(mut arguments: impl Iterator<Item = String>) -> Result<Size, String> {
             "--divide" => size = size.divided(number()?.clamp(1, 20)),
             "--seed" => size.seed = number()? as u64,
             "--replicas" => size.replicas = number()?,
+            "--locals" => size = size.with_locals(number()?),
             _ => return Err(format!("{flag}: not known")),
         }
     }

@@ -27,7 +27,6 @@
 //! ```
 
 mod answer;
-mod cost;
 mod expectation;
 mod field;
 mod frame;
@@ -39,7 +38,6 @@ mod tests;
 mod trial;
 mod words;
 
-pub use cost::{Cost, costs};
 pub use field::Field;
 pub use frame::{Shape, frames};
 pub use scenario::{Followed, follow};

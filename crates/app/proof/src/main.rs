@@ -1,11 +1,10 @@
 //! `ocicat-proof soak`: trials of one seed after the other for as long as wanted.
-//! `ocicat-proof cost`: what the first packet of a flow costs.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::{Parser, Subcommand};
-use ocicat_proof::{Failure, Field, Plan, Tally, costs, trial};
+use ocicat_proof::{Failure, Field, Plan, Tally, trial};
 
 /// Compares the kernel's verdicts with the oracle's.
 #[derive(Debug, Parser)]
@@ -17,11 +16,6 @@ struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Measure the first packet of a flow for these numbers of rules. Needs root
-    Cost {
-        #[arg(long, value_delimiter = ',', default_values_t = [10, 1_000, 100_000])]
-        rules: Vec<usize>,
-    },
     /// Random worlds until the time is over or something differs. Needs root
     Soak {
         #[arg(long, env = "OCICAT_MINUTES", default_value_t = 5)]
@@ -44,13 +38,6 @@ enum Command {
 /// 0: no difference; 1: a difference; 3: it could not be tried.
 fn main() -> ExitCode {
     match Args::parse().command {
-        Command::Cost { rules } => match costs(&rules, |cost| println!("{cost}")) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                eprintln!("error: {error:#}");
-                ExitCode::from(3)
-            }
-        },
         Command::Soak {
             minutes,
             seed,
