@@ -15,6 +15,7 @@ use anyhow::Context;
 use ocicat_api::Kind;
 use ocicat_api::config::{HostEndpointTemplate, KubeControllersConfiguration};
 use ocicat_api::core::Node;
+use ocicat_api::policy::Profile;
 use ocicat_client::{Client, Error, Name, Selection};
 use ocicat_compile::HostLink;
 use regex::bytes::RegexBuilder;
@@ -23,8 +24,6 @@ use tokio::sync::watch;
 
 /// The label by which host endpoints are known that nobody wrote by hand.
 const CREATED_BY: (&str, &str) = ("projectcalico.org/created-by", "calico-kube-controllers");
-/// The profile of the endpoint for all interfaces: it allows everything.
-const DEFAULT_ALLOW: &str = "projectcalico-default-allow";
 const RETRY: Duration = Duration::from_secs(10);
 
 /// Objects by name.
@@ -46,7 +45,8 @@ pub fn wanted(
             "node": name,
             "interfaceName": "*",
             "expectedIPs": node.addresses,
-            "profiles": [DEFAULT_ALLOW],
+            // It allows everything, and is there without an object.
+            "profiles": [Profile::DEFAULT_ALLOW],
         });
         let object = object(&format!("{name}-auto-hep"), node, None, spec);
         out.extend([object]);
@@ -176,12 +176,6 @@ async fn write(client: &Client, node: &str, wanted: &Wanted) -> anyhow::Result<(
             found.insert(name.to_owned(), object);
         }
     }
-    if wanted
-        .values()
-        .any(|x| x["spec"]["profiles"][0] == DEFAULT_ALLOW)
-    {
-        ensure_profile(client).await?;
-    }
     for (name, object) in wanted {
         let about = || format!("writing host endpoint {name}");
         match found.remove(name) {
@@ -229,22 +223,6 @@ fn differs(known: &Value, wanted: &Value) -> bool {
     known["spec"] != wanted["spec"]
         || known["metadata"]["labels"] != wanted["metadata"]["labels"]
         || annotations(known) != annotations(wanted)
-}
-
-async fn ensure_profile(client: &Client) -> anyhow::Result<()> {
-    let rule = json!([{ "action": "Allow" }]);
-    let profile = json!({
-        "apiVersion": "projectcalico.org/v3",
-        "kind": "Profile",
-        "metadata": { "name": DEFAULT_ALLOW },
-        "spec": { "ingress": rule, "egress": rule },
-    });
-    match client.create(Kind::Profile, &profile).await {
-        Err(Error::AlreadyExists { .. }) => Ok(()),
-        created => created
-            .map(drop)
-            .context("writing profile projectcalico-default-allow"),
-    }
 }
 
 #[cfg(test)]

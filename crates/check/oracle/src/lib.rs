@@ -19,7 +19,8 @@
 //!    those of the profiles in order, where absent.
 //! 2. Profiles: of a Pod `kns.NAMESPACE` (allows all) and `ksa.NAMESPACE.NAME` (no rules); of a
 //!    WorkloadEndpoint those it lists. A missing profile denies when its turn comes, and so does
-//!    the end of the profiles. Pass goes to the next profile.
+//!    the end of the profiles. Pass goes to the next profile. `projectcalico-default-allow` is there
+//!    without an object, and allows all.
 //! 3. Owners of an address: the endpoints that have it and the network sets with a net around it.
 //! 4. A `namespaceSelector` reads the labels of the owner's Namespace and
 //!    `projectcalico.org/name`; there `all()` is "namespaced" and `global()` "not namespaced".

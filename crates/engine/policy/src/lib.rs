@@ -53,6 +53,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use ocicat_api::policy::Profile;
 use ocicat_api::{Family, Kind, Object, ObjectKey};
 use ocicat_node::{EndpointId, EndpointPolicy, StackId};
 
@@ -177,6 +178,7 @@ impl Engine {
                 .space
                 .hold_region(&mut engine.identities, rule::whole(family));
         }
+        engine.put_profile(Profile::DEFAULT_ALLOW, None);
         engine
     }
 
@@ -341,7 +343,9 @@ impl Engine {
         }
     }
 
-    fn put_profile(&mut self, name: &str, profile: Option<&ocicat_api::policy::Profile>) {
+    fn put_profile(&mut self, name: &str, profile: Option<&Profile>) {
+        let always = (name == Profile::DEFAULT_ALLOW).then(Profile::default_allow);
+        let profile = profile.or(always.as_ref());
         let labels = profile.map(|profile| &profile.labels_to_apply);
         self.sources.put_profile(&mut self.interner, name, labels);
         let key = self.interner.names.acquire(name);

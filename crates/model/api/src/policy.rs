@@ -208,6 +208,26 @@ pub struct Profile {
     pub labels_to_apply: BTreeMap<Arc<str>, Arc<str>>,
 }
 
+impl Profile {
+    /// The name of the profile that exists without an object, and allows everything.
+    pub const DEFAULT_ALLOW: &str = "projectcalico-default-allow";
+
+    /// What [`Profile::DEFAULT_ALLOW`] is, unless an object of that name says otherwise.
+    #[must_use]
+    pub fn default_allow() -> Self {
+        let allow = || vec![Rule::of(Action::Allow)];
+        Self {
+            metadata: Metadata {
+                name: Self::DEFAULT_ALLOW.into(),
+                ..Metadata::default()
+            },
+            ingress: allow(),
+            egress: allow(),
+            labels_to_apply: BTreeMap::new(),
+        }
+    }
+}
+
 /// `networking.k8s.io/v1` NetworkPolicy. Label selectors are converted to [`Selector`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct NetworkPolicy {

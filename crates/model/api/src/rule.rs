@@ -41,6 +41,26 @@ pub struct Rule {
     pub unreadable: Vec<Problem>,
 }
 
+impl Rule {
+    /// The rule that matches everything.
+    #[must_use]
+    pub fn of(action: Action) -> Self {
+        Self {
+            action,
+            ip_version: None,
+            protocol: None,
+            not_protocol: None,
+            icmp: None,
+            not_icmp: None,
+            source: EntityRule::default(),
+            destination: EntityRule::default(),
+            http: None,
+            annotations: BTreeMap::new(),
+            unreadable: Vec::new(),
+        }
+    }
+}
+
 /// `icmp` and `notICMP`. Code needs type; type alone means any code; neither means any ICMP.
 /// Matches ICMP for IPv4 packets and ICMPv6 for IPv6 packets, as the rule's protocol says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
