@@ -15,7 +15,7 @@ use ocicat_testkit::Random;
 
 use crate::field::{Field, LinkId};
 use crate::frame::{Shape, frames};
-use crate::host::{Home, Host, Mode, Tracking};
+use crate::host::{Home, Host, Mode, Tracking, router};
 
 /// Flows of one measurement, and of one that takes long for each.
 const FLOWS: usize = 20_000;
@@ -67,7 +67,8 @@ pub fn costs(rules: &[usize], mut each: impl FnMut(&Cost)) -> anyhow::Result<()>
         home: Home::Everybody,
         tracking: Tracking::Tracked,
     };
-    Host::install(&mut field, &world(1)?, mode)?;
+    let first = world(1)?;
+    Host::install(&mut field, &first, mode, router(&first))?;
     let none = Duration::ZERO;
     clear(&mut field)?;
     let nobody = Mac([2, 0, 0, 0, 9, 9]);
@@ -94,7 +95,7 @@ pub fn costs(rules: &[usize], mut each: impl FnMut(&Cost)) -> anyhow::Result<()>
         clear(&mut field)?;
         let world = world(*count)?;
         let begin = Instant::now();
-        let _host = Host::install(&mut field, &world, mode)?;
+        let _host = Host::install(&mut field, &world, mode, router(&world))?;
         let path = format!("{count} rules, tables");
         let install = begin.elapsed();
         each(&measure(&mut field, &path, *count, None, install)?);

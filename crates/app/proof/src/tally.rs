@@ -27,6 +27,16 @@ pub struct Tally {
     pub transit: u64,
     /// Judged by host endpoints.
     pub hosts: u64,
+    /// From or to the host itself.
+    pub local: u64,
+    /// Dropped because workloads may not send to their host.
+    pub refused: u64,
+    /// Past host endpoints by a fail-safe port.
+    pub failsafe: u64,
+    /// Past host endpoints because it keeps a link of IPv6.
+    pub upkeep: u64,
+    /// To another destination than they were sent to.
+    pub translated: u64,
     /// States whose packets were sent again because the machine had lost some.
     pub repeated: u64,
 }
@@ -49,6 +59,11 @@ impl Tally {
             (&mut self.twice, other.twice),
             (&mut self.transit, other.transit),
             (&mut self.hosts, other.hosts),
+            (&mut self.local, other.local),
+            (&mut self.refused, other.refused),
+            (&mut self.failsafe, other.failsafe),
+            (&mut self.upkeep, other.upkeep),
+            (&mut self.translated, other.translated),
             (&mut self.repeated, other.repeated),
         ];
         for (sum, more) in pairs {
@@ -62,7 +77,8 @@ impl fmt::Display for Tally {
         write!(
             f,
             "{} packets in {} states of {} worlds: {} allowed ({} logged), {} denied, {} invalid; {} judged \
-             more than once, {} in transit, {} by host endpoints, {} untracked, {} IPv6, {} in fragments, {} with options; {} states repeated",
+             more than once, {} in transit, {} by host endpoints; {} local ({} refused, {} by fail-safe ports, {} link upkeep), \
+             {} translated; {} untracked, {} IPv6, {} in fragments, {} with options; {} states repeated",
             self.packets,
             self.states,
             self.worlds,
@@ -73,6 +89,11 @@ impl fmt::Display for Tally {
             self.twice,
             self.transit,
             self.hosts,
+            self.local,
+            self.refused,
+            self.failsafe,
+            self.upkeep,
+            self.translated,
             self.untracked,
             self.ipv6,
             self.fragmented,
