@@ -24,6 +24,47 @@ pub(crate) struct Asked {
     pub(crate) to: LinkId,
 }
 
+/// A destination of the host's own that is translated to another's.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Translation {
+    before: (IpAddr, u8, u16),
+    after: (IpAddr, u16),
+}
+
+impl Translation {
+    /// From a port of the host to one of a workload, if there are such of one family.
+    fn random(field: &Field, host: &Host, random: &mut Random) -> Option<Self> {
+        let from = random.pick(&field.own_addresses());
+        let of_family = |address: &IpAddr| address.is_ipv4() == from.is_ipv4();
+        let workloads: Vec<IpAddr> = host.routes().into_keys().filter(of_family).collect();
+        (!workloads.is_empty()).then(|| Self {
+            before: (
+                from,
+                random.pick(&[6, 17, 132]),
+                random.pick(&[80, 443, 8080]),
+            ),
+            after: (random.pick(&workloads), random.pick(&[53, 80, 1500])),
+        })
+    }
+
+    /// Sends the packet there.
+    fn aim(&self, packet: &Packet) -> Packet {
+        let (destination, protocol, port) = self.before;
+        let (source, source_port) = (packet.source, packet.source_port);
+        Packet::with_ports(source, destination, protocol, source_port, port)
+    }
+
+    /// The packet afterwards, if it is one of those that are translated.
+    fn of(&self, packet: &Packet) -> Option<Packet> {
+        let before = (packet.destination, packet.protocol, packet.destination_port);
+        (before == self.before).then_some(Packet {
+            destination: self.after.0,
+            destination_port: self.after.1,
+            ..*packet
+        })
+    }
+}
+
 /// A packet on its way through the host.
 #[derive(Debug, Clone)]
 pub(crate) struct Shot {
@@ -64,6 +105,7 @@ impl Asked {
         field: &Field,
         host: &Host,
         (packet, shape): (Packet, Shape),
+        translation: Option<Translation>,
         random: &mut Random,
     ) -> Option<Self> {
         let from = match host.links_of(packet.source)[..] {
@@ -71,12 +113,15 @@ impl Asked {
             [] => field.uplink(random.below(2)),
             ref links => random.pick(links),
         };
+        // The host's own packets do not come in anywhere.
+        let translated = translation.filter(|_| from != HOST);
+        let translated = translated.and_then(|translation| translation.of(&packet));
         is_sound(&packet).then_some(Self {
             packet,
             shape,
-            translated: None,
+            translated,
             from,
-            to: field.link_to(packet.destination),
+            to: field.link_to(translated.unwrap_or(packet).destination),
         })
     }
 }
@@ -104,6 +149,17 @@ impl Shot {
         };
         let stations = census.judge_host(host.site(), &passage).stations;
         let (judgements, then) = expected(&asked.packet, &stations, tracking);
+        let is_untracked = |station: &Station| {
+            let Saying::Judged(judgement) = &station.saying else {
+                return false;
+            };
+            station.stage == Some(Stage::Untracked) && judgement.verdict == Verdict::Allow
+        };
+        let mut asked = asked;
+        if asked.translated.is_some() && stations.iter().any(is_untracked) {
+            // Nor is it translated.
+            asked.to = HOST;
+        }
         let said = |saying: &Saying| stations.iter().any(|station| station.saying == *saying);
         Some(Self {
             number: 0,
@@ -204,6 +260,10 @@ pub(crate) fn shots(
     (count, random): (usize, &mut Random),
 ) -> Vec<Shot> {
     let targets = Targets::of(census.world);
+    let translation = match tracking {
+        Tracking::Tracked => Translation::random(field, host, random),
+        Tracking::Untracked => None,
+    };
     let mut flows = BTreeSet::new();
     let mut shots = Vec::new();
     // In a world without endpoints there is nothing to judge.
@@ -211,27 +271,88 @@ pub(crate) fn shots(
         if shots.len() == count {
             break;
         }
-        let mut packet = targets.packet(random);
-        if tracking == Tracking::Tracked && packet.is_icmp() && random.chance(60) {
-            let question = if packet.protocol == 1 { 8 } else { 128 };
-            packet.icmp_type = match random.chance(20) && packet.protocol == 58 {
-                true => random.pick(&[130, 131, 132, 133, 134, 135, 136, 143]),
-                false => question,
-            };
-        }
+        let packet = match random.chance(5) {
+            true => unasked(field, host, random),
+            false => packet(field, &targets, tracking, random),
+        };
+        let packet = match translation {
+            Some(translation) if random.chance(3) && is_of_family(&packet, &translation) => {
+                translation.aim(&packet)
+            }
+            _ => packet,
+        };
         let shape = shape(&packet, random);
-        let Some(asked) = Asked::of(field, host, (packet, shape), random) else {
+        let Some(asked) = Asked::of(field, host, (packet, shape), translation, random) else {
             continue;
         };
         let Some(shot) = Shot::new(field, host, census, asked, tracking) else {
             continue;
         };
-        if tracking == Tracking::Untracked || flows.insert(flow(&packet)) {
+        let translated = shot.asked.translated.as_ref().map(flow);
+        let of_shot: Vec<_> = translated.into_iter().chain([flow(&packet)]).collect();
+        let is_new = !of_shot.iter().any(|flow| flows.contains(flow));
+        if tracking == Tracking::Untracked || is_new {
+            flows.extend(of_shot);
             shots.push(shot);
         }
     }
     shots
 }
+
+fn is_of_family(packet: &Packet, translation: &Translation) -> bool {
+    packet.source.is_ipv4() == translation.before.0.is_ipv4()
+}
+
+/// A packet that asks something, every sixth from or to the host itself.
+fn packet(field: &Field, targets: &Targets, tracking: Tracking, random: &mut Random) -> Packet {
+    let mut packet = targets.packet(random);
+    if random.chance(17) {
+        let mut own = field.own_addresses();
+        own.retain(|own| own.is_ipv4() == packet.source.is_ipv4());
+        let end = match random.chance(50) {
+            true => &mut packet.source,
+            false => &mut packet.destination,
+        };
+        *end = random.pick(&own);
+    }
+    if tracking == Tracking::Tracked && packet.is_icmp() && random.chance(60) {
+        let question = if packet.protocol == 1 { 8 } else { 128 };
+        packet.icmp_type = match random.chance(30) && packet.protocol == 58 {
+            true => random.pick(&UPKEEP),
+            false => question,
+        };
+    }
+    packet
+}
+
+/// What host endpoints may not be asked about: to a fail-safe port, or what keeps a link of IPv6. To the
+/// host from everywhere, or the other way.
+fn unasked(field: &Field, host: &Host, random: &mut Random) -> Packet {
+    let own = random.pick(&field.own_addresses());
+    let far: IpAddr = match own {
+        IpAddr::V4(_) => [8, 8, 8, 8].into(),
+        IpAddr::V6(_) => std::net::Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x53).into(),
+    };
+    let (source, destination, open) = match random.chance(50) {
+        true => (far, own, &host.site().failsafe_inbound),
+        false => (own, far, &host.site().failsafe_outbound),
+    };
+    if own.is_ipv6() && random.chance(50) {
+        return Packet::icmp(source, destination, 58, random.pick(&UPKEEP), 0);
+    }
+    let from = u16::try_from(random.between(1024, 65_535)).expect("a port");
+    let (protocol, port) = match open.is_empty() {
+        true => (6, 22),
+        false => {
+            let failsafe = &open[random.below(open.len())];
+            (failsafe.protocol.0, failsafe.port)
+        }
+    };
+    Packet::with_ports(source, destination, protocol, from, port)
+}
+
+/// ICMPv6 that keeps a link, which connection tracking leaves alone.
+const UPKEEP: [u8; 8] = [130, 131, 132, 133, 134, 135, 136, 143];
 
 /// What judges a packet as far as it comes, and what becomes of it.
 fn expected(packet: &Packet, stations: &[Station], tracking: Tracking) -> (Vec<Judgement>, Then) {

@@ -151,6 +151,11 @@ impl Field {
         self.own.iter().any(|(_, own)| *own == address)
     }
 
+    /// The addresses of the host itself.
+    pub(crate) fn own_addresses(&self) -> Vec<IpAddr> {
+        self.own.iter().map(|(_, own)| *own).collect()
+    }
+
     /// The uplink of that name.
     pub(crate) fn uplink_named(&self, name: &str) -> Option<LinkId> {
         let place = UPLINKS.iter().position(|uplink| *uplink == name)?;

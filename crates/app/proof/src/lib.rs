@@ -46,5 +46,5 @@ pub use cost::{Cost, costs};
 pub use field::Field;
 pub use frame::{Shape, frames};
 pub use scenario::{Followed, follow};
-pub use tally::Tally;
+pub use tally::{Kind, Tally, Verdicts};
 pub use trial::{Failure, Plan, trial};

@@ -11,7 +11,6 @@ use crate::expectation::{Asked, Shot, Then, flow};
 use crate::field::{Field, HOST, LinkId};
 use crate::frame::{Cut, Options, Shape};
 use crate::host::{Home, Host, Mode, Tracking, router};
-use crate::surroundings;
 use crate::tally::Tally;
 use crate::trial::{Failure, ask};
 use crate::words::endpoint_id;
@@ -136,16 +135,7 @@ impl Batch {
         let mut routes = host.routes();
         routes.extend(self.routes);
         field.route(routes)?;
-        let asked = self.shots.first().map(|shot| shot.asked.clone());
-        let translation = asked.and_then(|asked| Some((asked.packet, asked.translated?)));
-        if let Some((before, after)) = &translation {
-            let table = surroundings::translation(before, after);
-            field.nft.commit(&table).context("translating")?;
-        }
         let found = ask(field, host, self.shots, tracking, tally)?;
-        if translation.is_some() {
-            field.nft.commit(&surroundings::no_translation())?;
-        }
         match found {
             Ok(()) => Ok(()),
             Err((text, _)) => Err(Failure::Differs(format!("{tracking:?}: {text}"))),
@@ -175,7 +165,7 @@ fn batches(
         }
         let asked = match &ask.whom {
             Whom::Host(path) => way_of(field, host, act, &census, (path, ask))?,
-            _ => Asked::of(field, host, (ask.packet, WHOLE), &mut random)
+            _ => Asked::of(field, host, (ask.packet, WHOLE), None, &mut random)
                 .with_context(|| format!("line {}: no host forwards this", ask.span.line))?,
         };
         let (from, to) = (asked.from, asked.to);

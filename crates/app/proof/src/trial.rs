@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use ocicat_api::Kind;
+use ocicat_api as api;
 use ocicat_oracle::{Census, Judgement, Way, World};
 use ocicat_testkit::{
-    Answer, HostPath, Query, Random, Scenario, Step, Whom, minimise, random_change,
+    Answer, End, HostPath, Query, Random, Scenario, Step, Whom, minimise, random_change,
     random_configuration, random_world,
 };
 
@@ -14,7 +14,8 @@ use crate::expectation::{Asked, Shot, Then, shots, way};
 use crate::field::Field;
 use crate::frame::{Cut, Options};
 use crate::host::{Home, Host, Mode, Tracking, random_links, random_site};
-use crate::tally::Tally;
+use crate::surroundings;
+use crate::tally::{Kind, Tally};
 
 /// How often packets are sent again before a difference counts: a busy machine may lose some.
 const ATTEMPTS: u32 = 3;
@@ -64,7 +65,7 @@ pub fn trial(field: &mut Field, plan: &Plan) -> Result<Tally, Failure> {
     if mode.home == Home::Everybody {
         world
             .objects
-            .retain(|key, _| key.kind != Kind::HostEndpoint);
+            .retain(|key, _| key.kind != api::Kind::HostEndpoint);
     }
     for configuration in random.several(0, 2, random_configuration) {
         world.put(configuration);
@@ -77,7 +78,7 @@ pub fn trial(field: &mut Field, plan: &Plan) -> Result<Tally, Failure> {
     for step in 0..=plan.changes {
         if step > 0 {
             let change = random_change(&mut random, &world);
-            if mode.home == Home::Everybody && change.key().kind == Kind::HostEndpoint {
+            if mode.home == Home::Everybody && change.key().kind == api::Kind::HostEndpoint {
                 continue;
             }
             change.apply(&mut world);
@@ -114,6 +115,14 @@ pub(crate) fn ask(
     tracking: Tracking,
     tally: &mut Tally,
 ) -> anyhow::Result<Result<(), Difference>> {
+    // Packets that are asked about at the same time are translated alike.
+    let translated = |shot: &Shot| Some((shot.asked.packet, shot.asked.translated?));
+    let translation = shots.iter().find_map(translated);
+    if let Some((before, after)) = &translation {
+        field
+            .nft
+            .commit(&surroundings::translation(before, after))?;
+    }
     let mut found = Ok(());
     for attempt in 0..ATTEMPTS {
         if attempt > 0 {
@@ -124,6 +133,9 @@ pub(crate) fn ask(
             count(field, &shots, tracking, tally);
             break;
         }
+    }
+    if translation.is_some() {
+        field.nft.commit(&surroundings::no_translation())?;
     }
     Ok(found)
 }
@@ -226,6 +238,9 @@ fn count(field: &Field, shots: &[Shot], tracking: Tracking, tally: &mut Tally) {
         ] {
             *number += u64::from(is);
         }
+        for kind in Kind::of(asked) {
+            tally.kinds[kind as usize].add(allowed, denied);
+        }
     }
 }
 
@@ -284,7 +299,7 @@ fn again(
 fn query(field: &Field, host: &Host, census: &Census<'_>, mode: Mode, shot: &Shot) -> Query {
     let asked = &shot.asked;
     let comment = format!("{:?}", asked.shape);
-    if mode.home == Home::Everybody && !shot.is_local() {
+    if mode.home == Home::Everybody && !shot.is_local() && asked.translated.is_none() {
         let expected = census.verdict(&asked.packet).verdict;
         return Query::of(&asked.packet, expected, comment);
     }
@@ -297,7 +312,9 @@ fn query(field: &Field, host: &Host, census: &Census<'_>, mode: Mode, shot: &Sho
         input: interface(asked.from),
         output: interface(asked.to),
     };
+    let translated = asked.translated;
     Query {
+        translated: translated.map(|x| (End::Address(x.destination), x.destination_port)),
         whom: Whom::Host(path),
         ..Query::of(&asked.packet, Answer::Verdict(shot.verdict()), comment)
     }
