@@ -1,6 +1,6 @@
 //! A host of namespaces: workload links, an uplink, and who watches them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -11,12 +11,15 @@ use ocicat_kernel::conntrack::Conntrack;
 use ocicat_kernel::frames::{FrameSocket, Outgoing};
 use ocicat_kernel::netns::ScratchNamespace;
 use ocicat_kernel::nflog::{Nflog, Settings};
-use ocicat_kernel::rtnl::{Neighbour, NeighbourKind, Route, Rtnl, Veth, VethPeer, link};
+use ocicat_kernel::rtnl::{Address, Neighbour, NeighbourKind, Route, Rtnl, Veth, VethPeer, link};
 use ocicat_kernel::sysctl;
 use ocicat_nft::Connection;
+use ocicat_oracle::Interface;
 
 use crate::answer::Answers;
 use crate::frame::number_of;
+use crate::origin::Origin;
+use crate::surroundings::HEARD_GROUP;
 
 /// Workload links of the host.
 pub const LINKS: usize = 32;
@@ -24,9 +27,11 @@ pub const LINKS: usize = 32;
 const BURST: usize = 256;
 /// How long an answer may take on a busy machine.
 const PATIENCE: Duration = Duration::from_millis(400);
-/// The last links: to everybody who is no workload of this host. Host endpoints of random worlds have
-/// these names.
-pub(crate) const UPLINKS: [&str; 2] = ["eth0", "eth1"];
+/// The last links: to everybody who is no workload of this host. Host endpoints of random worlds and of
+/// scenario files have these names.
+pub(crate) const UPLINKS: [&str; 3] = ["eth0", "eth1", "eth2"];
+/// Instead of a link: the host itself, its sockets and what listens there.
+pub(crate) const HOST: LinkId = LinkId(usize::MAX);
 /// Far addresses behind the second of them.
 const BEHIND_SECOND: [&str; 2] = ["128.0.0.0/1", "2001:db8:7::/48"];
 
@@ -40,15 +45,29 @@ pub struct Field {
     conntrack: Conntrack,
     denied: Nflog,
     logged: Nflog,
+    /// What has reached the host itself.
+    heard: Nflog,
     frames: FrameSocket,
+    origin: Origin,
     links: Vec<Link>,
     routed: BTreeMap<IpAddr, LinkId>,
+    own: BTreeSet<(LinkId, IpAddr)>,
     last_number: u32,
 }
 
-/// A link's place among the links of the field; [`Field::uplink`] is the last.
+/// A link's place among the links of the field; uplinks are the last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LinkId(pub usize);
+
+/// `link 3`, or `the host`.
+impl std::fmt::Display for LinkId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match *self {
+            HOST => f.write_str("the host"),
+            Self(place) => write!(f, "link {place}"),
+        }
+    }
+}
 
 #[derive(Debug)]
 struct Link {
@@ -81,6 +100,7 @@ impl Field {
         // Nobody lives at the far ends: they only carry frames.
         sysctl::write_in(&far, "net/ipv6/conf/default/disable_ipv6", "1")?;
         let mut rtnl = Rtnl::open_in(&host)?;
+        rtnl.apply(&link::up("lo"))?;
         let mut far_rtnl = Rtnl::open_in(&far)?;
         let names = (0..LINKS).map(|number| format!("ocw{number}"));
         let uplinks = UPLINKS.map(str::to_owned);
@@ -93,25 +113,31 @@ impl Field {
             conntrack: Conntrack::open_in(&host)?,
             denied: reader(&host, 7)?,
             logged: reader(&host, 8)?,
+            heard: reader(&host, HEARD_GROUP)?,
             frames: FrameSocket::open_in(&far)?,
+            origin: Origin::open_in(&host)?,
             host,
             _far: far,
             rtnl,
             links,
             routed: BTreeMap::new(),
+            own: BTreeSet::new(),
             last_number: 0,
         };
         field.route_the_rest()?;
         Ok(field)
     }
 
-    /// A link that leads to everybody else: the first, or the second.
+    /// A link that leads to everybody else. By default only the first two do.
     pub(crate) fn uplink(&self, place: usize) -> LinkId {
         LinkId(LINKS + place)
     }
 
     /// The link that packets to an address leave by.
     pub(crate) fn link_to(&self, address: IpAddr) -> LinkId {
+        if self.is_own(address) {
+            return HOST;
+        }
         let is_second = BEHIND_SECOND.iter().any(|net| {
             let net: IpNet = net.parse().expect("a CIDR of this file");
             net.contains(&address)
@@ -120,13 +146,37 @@ impl Field {
         self.routed.get(&address).copied().unwrap_or(outside)
     }
 
+    /// Whether the host itself has the address.
+    pub(crate) fn is_own(&self, address: IpAddr) -> bool {
+        self.own.iter().any(|(_, own)| *own == address)
+    }
+
+    /// The addresses of the host itself.
+    pub(crate) fn own_addresses(&self) -> Vec<IpAddr> {
+        self.own.iter().map(|(_, own)| *own).collect()
+    }
+
+    /// The uplink of that name.
+    pub(crate) fn uplink_named(&self, name: &str) -> Option<LinkId> {
+        let place = UPLINKS.iter().position(|uplink| *uplink == name)?;
+        Some(self.uplink(place))
+    }
+
+    /// Whether a link leads to everybody else.
+    pub(crate) fn is_uplink(&self, link: LinkId) -> bool {
+        link >= self.uplink(0) && link != HOST
+    }
+
     /// The name of the host's end of a link.
     pub(crate) fn name(&self, link: LinkId) -> &str {
         &self.links[link.0].name
     }
 
-    /// The address of the far end of a link, and that of the host's.
+    /// The address of the far end of a link, and that of the host's; none of the host itself.
     pub(crate) fn macs(&self, link: LinkId) -> (Mac, Mac) {
+        if link == HOST {
+            return (Mac([0; 6]), Mac([0; 6]));
+        }
         let link = &self.links[link.0];
         (link.far_mac, link.near_mac)
     }
@@ -163,6 +213,39 @@ impl Field {
         Ok(())
     }
 
+    /// Makes the addresses of the host exactly those of its interfaces.
+    ///
+    /// # Errors
+    /// If an interface is none of the uplinks.
+    pub(crate) fn settle(&mut self, interfaces: &[Interface]) -> anyhow::Result<()> {
+        let mut wanted = BTreeSet::new();
+        for interface in interfaces {
+            let name = &interface.name;
+            let link = self
+                .uplink_named(name)
+                .with_context(|| format!("interface {name}: here are only {UPLINKS:?}"))?;
+            wanted.extend(interface.addresses.iter().map(|address| (link, *address)));
+        }
+        let address = |(link, address): &(LinkId, IpAddr)| Address {
+            interface: self.links[link.0].near,
+            net: (*address).into(),
+        };
+        let gone = self
+            .own
+            .difference(&wanted)
+            .map(|own| address(own).remove());
+        let new = wanted
+            .difference(&self.own)
+            .map(|own| address(own).replace());
+        let requests: Vec<_> = gone.chain(new).collect();
+        self.rtnl.apply_all(&requests)?;
+        let fresh: Vec<IpAddr> = wanted.difference(&self.own).map(|(_, own)| *own).collect();
+        self.rtnl
+            .wait_for_addresses(&fresh, Duration::from_secs(10))?;
+        self.own = wanted;
+        Ok(())
+    }
+
     /// Forgets all connections.
     pub(crate) fn forget(&mut self) -> anyhow::Result<()> {
         Ok(self.conntrack.clear()?)
@@ -194,10 +277,14 @@ impl Field {
         Ok(answers)
     }
 
-    /// Injects frames by the far ends of links.
+    /// Injects frames by the far ends of links, and lets the host itself send the packets of its own.
     pub(crate) fn send(&self, frames: &[(LinkId, Vec<u8>)]) -> anyhow::Result<()> {
+        for (_, bytes) in frames.iter().filter(|(link, _)| *link == HOST) {
+            self.origin.send(bytes)?;
+        }
         let frames: Vec<Outgoing> = frames
             .iter()
+            .filter(|(link, _)| *link != HOST)
             .map(|(link, bytes)| Outgoing {
                 interface: self.links[link.0].far,
                 bytes: bytes.clone(),
@@ -210,13 +297,17 @@ impl Field {
         let links = &self.links;
         let mut seen = self.frames.receive(|frame| {
             let link = links.iter().position(|link| link.far == frame.interface);
-            let number = number_of(frame.bytes).filter(|_| !is_of_a_host(frame.bytes));
-            if let (Some(link), Some(number)) = (link, number) {
+            if let (Some(link), Some(number)) = (link, number_of(frame.bytes)) {
                 answers
                     .arrived
                     .entry(number)
                     .or_default()
                     .push(LinkId(link));
+            }
+        })?;
+        seen += self.heard.receive(|packet| {
+            if let Some(number) = number_of(packet.payload) {
+                answers.arrived.entry(number).or_default().push(HOST);
             }
         })?;
         seen += self.denied.receive(|packet| {
@@ -247,6 +338,14 @@ impl Field {
 
     fn route_the_rest(&mut self) -> anyhow::Result<()> {
         let mut requests = Vec::new();
+        // A link that loses its last IPv4 address loses its routes. Nobody sends to these.
+        for (place, low) in (1..).take(UPLINKS.len()).enumerate() {
+            let address = Address {
+                interface: self.links[self.uplink(place).0].near,
+                net: IpAddr::from([169, 254, 255, low]).into(),
+            };
+            requests.push(address.replace());
+        }
         for (place, nets) in [["0.0.0.0/0", "::/0"], BEHIND_SECOND].iter().enumerate() {
             let uplink = &self.links[self.uplink(place).0];
             for (net, router) in nets.iter().zip(["169.254.1.1", "fe80::ffff"]) {
@@ -296,16 +395,11 @@ impl Link {
     }
 }
 
-/// Whether a host itself sends the frame: a redirect (RFC 4861) quotes what it is about, number and all.
-fn is_of_a_host(frame: &[u8]) -> bool {
-    // The type behind Ethernet addresses, and the beginning of the IPv6 source.
-    frame.get(12..14) == Some(&[0x86, 0xdd]) && frame.get(22..24) == Some(&[0xfe, 0x80])
-}
-
 /// Every packet is told at once: a batch that waits would be waited for.
 fn reader(host: &ScratchNamespace, group: u16) -> anyhow::Result<Nflog> {
     let settings = Settings {
         queue_threshold: 1,
+        snap_length: 256,
         ..Settings::of_group(group)
     };
     Ok(Nflog::open_in(host, &settings)?)

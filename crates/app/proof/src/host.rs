@@ -4,19 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use anyhow::Context;
-use ocicat_api::config::EndpointToHost;
-use ocicat_compile::{Compiler, Config, HostLink, Named, TABLE, outcome_of};
-use ocicat_nft::object::{
-    Chain, ChainKind, ElementKey, Hook, Key, Op, Policy, Rule, TableId, Transaction, Value, build,
-    priority,
+use ocicat_api::config;
+use ocicat_compile::{
+    Compiler, Config, EndpointToHost, Failsafe, HostLink, Named, TABLE, outcome_of,
 };
-use ocicat_node::{Attachment, EndpointId};
-use ocicat_oracle::{Interface, Judgement, World};
+use ocicat_nft::object::{ElementKey, Key, Op, TableId, Transaction, Value};
+use ocicat_node::{Attachment, EndpointId, Protocol};
+use ocicat_oracle::{self as oracle, Judgement, World};
 use ocicat_policy::{Engine, Locality};
-use ocicat_testkit::Change;
+use ocicat_testkit::{Change, Link, host_of};
 use ocicat_verify::{Attached, Numbering, Subject, Verification};
 
 use crate::field::{Field, LINKS, LinkId, UPLINKS};
+use crate::surroundings;
 use crate::words::judgement;
 
 /// Which endpoints are of the host, and whether connections are tracked.
@@ -30,12 +30,12 @@ pub(crate) struct Mode {
 pub(crate) enum Home {
     /// All endpoints. Host endpoints, of which a host has its own only, are left out of the world.
     Everybody,
-    /// Those of [`NODE`].
+    /// Those of one node.
     One,
 }
 
-/// The host's name where it is one of several.
-pub(crate) const NODE: &str = "node-1";
+/// The host's name in random worlds.
+const NODE: &str = "node-1";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tracking {
@@ -60,14 +60,21 @@ pub(crate) struct Host {
     compiler: Compiler,
     /// Where each local endpoint is attached. Endpoints beyond the number of links are not.
     places: BTreeMap<EndpointId, (LinkId, Vec<IpAddr>)>,
+    /// The same host as the oracle knows it.
+    site: oracle::Host,
 }
 
 impl Host {
-    /// Puts a world into force in place of whatever was.
-    pub(crate) fn install(field: &mut Field, world: &World, mode: Mode) -> anyhow::Result<Self> {
+    /// Puts a world into force at a host, in place of whatever was.
+    pub(crate) fn install(
+        field: &mut Field,
+        world: &World,
+        mode: Mode,
+        site: oracle::Host,
+    ) -> anyhow::Result<Self> {
         let mut engine = Engine::new(match mode.home {
             Home::Everybody => Locality::Everything,
-            Home::One => Locality::Node(NODE.into()),
+            Home::One => Locality::Node(site.node.as_str().into()),
         });
         for object in world.objects.values() {
             engine.upsert(object);
@@ -75,43 +82,63 @@ impl Host {
         let delta = engine.commit().delta;
         let mut host = Self {
             engine,
-            compiler: Compiler::new(Config::default()),
+            compiler: Compiler::new(config(&site)),
             places: BTreeMap::new(),
+            site,
         };
-        let links = UPLINKS.map(|name| HostLink {
-            name: name.to_owned(),
-            addresses: uplink_addresses(name),
-        });
-        host.compiler.set_links(links.into());
+        host.compiler.set_links(links(&host.site));
         let attachments = host.attach(field);
         let _ = host.compiler.update(&delta, &attachments);
         for table in field.nft.tables()? {
             let ops = vec![Op::DelTable];
             field.nft.commit(&Transaction { table, ops })?;
         }
-        if mode.tracking == Tracking::Untracked {
-            field.nft.commit(&without_tracking())?;
-        }
+        field.nft.commit(&surroundings::table(mode.tracking))?;
         let transaction = host.compiler.install(None);
         field
             .nft
             .commit(&transaction)
             .context("installing the program")?;
+        field.settle(&host.site.interfaces)?;
         field.route(host.routes())?;
         Ok(host)
     }
 
     /// Follows a change of the world as an agent does: in steps, with a grace period before what went
-    /// out of use is removed.
-    pub(crate) fn follow(&mut self, field: &mut Field, change: &Change) -> anyhow::Result<()> {
+    /// out of use is removed. `site` is the host after the change.
+    pub(crate) fn follow(
+        &mut self,
+        field: &mut Field,
+        change: &Change,
+        site: &oracle::Host,
+    ) -> anyhow::Result<()> {
         match change {
             Change::Put(object) => self.engine.upsert(object),
             Change::Delete(key) => self.engine.remove(key),
         }
+        self.bring_into_force(field, site)
+    }
+
+    /// Makes the host another one of the same name.
+    pub(crate) fn become_site(
+        &mut self,
+        field: &mut Field,
+        site: &oracle::Host,
+    ) -> anyhow::Result<()> {
+        if self.site == *site {
+            return Ok(());
+        }
+        self.bring_into_force(field, site)
+    }
+
+    fn bring_into_force(&mut self, field: &mut Field, site: &oracle::Host) -> anyhow::Result<()> {
+        self.site = site.clone();
+        let is_other = self.compiler.configure(config(site));
+        self.compiler.set_links(links(site));
         let delta = self.engine.commit().delta;
         let attachments = self.attach(field);
         let update = self.compiler.update(&delta, &attachments);
-        if update.replace {
+        if update.replace || is_other {
             let table = TableId::inet(TABLE);
             let found = field.nft.dump_table(&table)?;
             let transaction = self.compiler.install(found.as_ref());
@@ -133,6 +160,7 @@ impl Host {
                 .commit(&Transaction { table, ops })
                 .context("collecting")?;
         }
+        field.settle(&self.site.interfaces)?;
         field.route(self.routes())
     }
 
@@ -181,18 +209,13 @@ impl Host {
     }
 
     /// The same host as the oracle knows it.
-    pub(crate) fn for_oracle() -> ocicat_oracle::Host {
-        let interfaces = UPLINKS.map(|name| Interface {
-            name: name.to_owned(),
-            addresses: uplink_addresses(name),
-        });
-        ocicat_oracle::Host {
-            node: NODE.to_owned(),
-            interfaces: interfaces.into(),
-            failsafe_inbound: Vec::new(),
-            failsafe_outbound: Vec::new(),
-            endpoint_to_host: EndpointToHost::Drop,
-        }
+    pub(crate) fn site(&self) -> &oracle::Host {
+        &self.site
+    }
+
+    /// The link of an endpoint.
+    pub(crate) fn link_of(&self, endpoint: &str) -> Option<LinkId> {
+        self.places.get(endpoint).map(|(link, _)| *link)
     }
 
     /// Packets counted so far, by judgement.
@@ -252,7 +275,7 @@ impl Host {
     }
 
     /// Of two endpoints with one address the first has the route.
-    fn routes(&self) -> BTreeMap<IpAddr, LinkId> {
+    pub(crate) fn routes(&self) -> BTreeMap<IpAddr, LinkId> {
         let mut routes = BTreeMap::new();
         for (link, addresses) in self.places.values() {
             for address in addresses {
@@ -263,32 +286,63 @@ impl Host {
     }
 }
 
-/// Addresses that host endpoints of random worlds expect, so that some are chosen by address. The kernel
-/// does not have them: packets to them are forwarded like others.
-fn uplink_addresses(name: &str) -> Vec<IpAddr> {
-    let texts = if name == UPLINKS[0] {
-        ["192.168.0.1", "2001:db8::1"]
-    } else {
-        ["192.168.0.2", "2001:db8::2"]
-    };
-    texts.map(|text| text.parse().expect("an address")).into()
+/// The host of a random world, which has addresses that host endpoints there expect.
+pub(crate) fn random_site(world: &World) -> oracle::Host {
+    host_of(world, &random_links(), NODE)
 }
 
-fn without_tracking() -> Transaction {
-    let chain = Chain::base(
-        "raw",
-        ChainKind::Filter,
-        Hook::Prerouting,
-        // After fragments have been put together, before anything of ours.
-        priority::RAW - 50,
-        Policy::Accept,
-    );
-    Transaction {
-        table: TableId::inet("proof"),
-        ops: vec![
-            Op::AddTable { comment: None },
-            Op::AddChain(chain),
-            Op::AddRule(Rule::new("raw").with(build::notrack())),
-        ],
+pub(crate) fn random_links() -> Vec<Link> {
+    let links = [
+        (UPLINKS[0], ["192.168.0.1", "2001:db8::1"]),
+        (UPLINKS[1], ["192.168.0.2", "2001:db8::2"]),
+    ];
+    let link = |(interface, texts): (&str, [&str; 2])| Link {
+        node: NODE.to_owned(),
+        interface: interface.to_owned(),
+        addresses: texts
+            .map(|text| text.parse().expect("an address of this file"))
+            .into(),
+    };
+    links.map(link).into()
+}
+
+/// A host without addresses of its own: all packets are forwarded.
+pub(crate) fn router(world: &World) -> oracle::Host {
+    let bare = |link: Link| Link {
+        addresses: Vec::new(),
+        ..link
+    };
+    let links: Vec<Link> = random_links().into_iter().map(bare).collect();
+    host_of(world, &links, NODE)
+}
+
+/// As an agent would have it of that host.
+fn config(site: &oracle::Host) -> Config {
+    let open = |list: &[config::Failsafe]| {
+        let open = |failsafe: &config::Failsafe| Failsafe {
+            protocol: Protocol(failsafe.protocol.0),
+            port: failsafe.port,
+            net: failsafe.net,
+        };
+        list.iter().map(open).collect()
+    };
+    Config {
+        endpoint_to_host: match site.endpoint_to_host {
+            config::EndpointToHost::Drop => EndpointToHost::Drop,
+            config::EndpointToHost::Return | config::EndpointToHost::Accept => {
+                EndpointToHost::Accept
+            }
+        },
+        failsafe_inbound: open(&site.failsafe_inbound),
+        failsafe_outbound: open(&site.failsafe_outbound),
+        ..Config::default()
     }
+}
+
+fn links(site: &oracle::Host) -> Vec<HostLink> {
+    let link = |interface: &oracle::Interface| HostLink {
+        name: interface.name.clone(),
+        addresses: interface.addresses.clone(),
+    };
+    site.interfaces.iter().map(link).collect()
 }

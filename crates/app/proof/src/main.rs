@@ -64,6 +64,10 @@ fn soak(until: Duration, mut plan: Plan, limit: Option<u64>) -> ExitCode {
         }
     };
     let (start, mut told) = (Instant::now(), Instant::now());
+    println!(
+        "seed {}; {} packets in each state, {} changes of each world",
+        plan.seed, plan.packets, plan.changes
+    );
     let mut tally = Tally::default();
     while start.elapsed() < until && limit.is_none_or(|limit| tally.packets < limit) {
         match trial(&mut field, &plan) {
@@ -80,7 +84,11 @@ fn soak(until: Duration, mut plan: Plan, limit: Option<u64>) -> ExitCode {
         plan.seed = plan.seed.wrapping_add(1);
         if told.elapsed() > Duration::from_secs(30) {
             told = Instant::now();
-            println!("{:>5} s: {tally}", start.elapsed().as_secs());
+            println!(
+                "{:>5} s, next seed {}: {tally}",
+                start.elapsed().as_secs(),
+                plan.seed
+            );
         }
     }
     println!(

@@ -8,7 +8,7 @@ use ocicat_testkit::{Scenario, Step};
 use crate::answer::Answers;
 use crate::field::{Field, LinkId};
 use crate::frame::{Cut, Shape, error_about, frames};
-use crate::host::{Home, Host, Mode, Tracking};
+use crate::host::{Home, Host, Mode, Tracking, router};
 
 /// A pod that may send to the server and to nobody else, and to which nobody may send.
 const WORLD: &str = "
@@ -63,7 +63,7 @@ fn in_force() -> Option<(Field, Host)> {
         home: Home::Everybody,
         tracking: Tracking::Tracked,
     };
-    let host = Host::install(&mut field, &world, mode).unwrap();
+    let host = Host::install(&mut field, &world, mode, router(&world)).unwrap();
     Some((field, host))
 }
 

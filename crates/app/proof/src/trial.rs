@@ -3,15 +3,19 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use ocicat_api::Kind;
-use ocicat_oracle::{Census, Judgement, Packet, World};
-use ocicat_testkit::{Query, Random, Scenario, minimise, random_change, random_world};
+use ocicat_api as api;
+use ocicat_oracle::{Census, Judgement, Way, World};
+use ocicat_testkit::{
+    Answer, End, HostPath, Query, Random, Scenario, Step, Whom, minimise, random_change,
+    random_configuration, random_world,
+};
 
-use crate::expectation::{Shot, Then, shots};
+use crate::expectation::{Asked, Shot, Then, shots, way};
 use crate::field::Field;
-use crate::frame::{Cut, Options, Shape};
-use crate::host::{Home, Host, Mode, Tracking};
-use crate::tally::Tally;
+use crate::frame::{Cut, Options};
+use crate::host::{Home, Host, Mode, Tracking, random_links, random_site};
+use crate::surroundings;
+use crate::tally::{Kind, Tally};
 
 /// How often packets are sent again before a difference counts: a busy machine may lose some.
 const ATTEMPTS: u32 = 3;
@@ -61,9 +65,12 @@ pub fn trial(field: &mut Field, plan: &Plan) -> Result<Tally, Failure> {
     if mode.home == Home::Everybody {
         world
             .objects
-            .retain(|key, _| key.kind != Kind::HostEndpoint);
+            .retain(|key, _| key.kind != api::Kind::HostEndpoint);
     }
-    let mut host = Host::install(field, &world, mode)?;
+    for configuration in random.several(0, 2, random_configuration) {
+        world.put(configuration);
+    }
+    let mut host = Host::install(field, &world, mode, random_site(&world))?;
     let mut tally = Tally {
         worlds: 1,
         ..Tally::default()
@@ -71,11 +78,11 @@ pub fn trial(field: &mut Field, plan: &Plan) -> Result<Tally, Failure> {
     for step in 0..=plan.changes {
         if step > 0 {
             let change = random_change(&mut random, &world);
-            if mode.home == Home::Everybody && change.key().kind == Kind::HostEndpoint {
+            if mode.home == Home::Everybody && change.key().kind == api::Kind::HostEndpoint {
                 continue;
             }
             change.apply(&mut world);
-            host.follow(field, &change)?;
+            host.follow(field, &change, &random_site(&world))?;
         }
         let census = Census::new(&world);
         let batch = (plan.packets, &mut random);
@@ -108,6 +115,14 @@ pub(crate) fn ask(
     tracking: Tracking,
     tally: &mut Tally,
 ) -> anyhow::Result<Result<(), Difference>> {
+    // Packets that are asked about at the same time are translated alike.
+    let translated = |shot: &Shot| Some((shot.asked.packet, shot.asked.translated?));
+    let translation = shots.iter().find_map(translated);
+    if let Some((before, after)) = &translation {
+        field
+            .nft
+            .commit(&surroundings::translation(before, after))?;
+    }
     let mut found = Ok(());
     for attempt in 0..ATTEMPTS {
         if attempt > 0 {
@@ -118,6 +133,9 @@ pub(crate) fn ask(
             count(field, &shots, tracking, tally);
             break;
         }
+    }
+    if translation.is_some() {
+        field.nft.commit(&surroundings::no_translation())?;
     }
     Ok(found)
 }
@@ -136,7 +154,7 @@ fn ask_once(
     }
     let decided: Vec<u32> = shots
         .iter()
-        .filter(|shot| shot.then != Then::Invalid)
+        .filter(|shot| matches!(shot.then, Then::Arrives | Then::Denied))
         .map(|shot| shot.number)
         .collect();
     let answers = field.inject(&frames, |answers| {
@@ -194,7 +212,8 @@ fn count(field: &Field, shots: &[Shot], tracking: Tracking, tally: &mut Tally) {
         let denied = shot.then == Then::Denied;
         let invalid = shot.then == Then::Invalid;
         let allowed = shot.then == Then::Arrives;
-        let extended = [shot.shape.options, shot.shape.destination_options];
+        let asked = &shot.asked;
+        let extended = [asked.shape.options, asked.shape.destination_options];
         for (is, number) in [
             (true, &mut tally.packets),
             (denied, &mut tally.denied),
@@ -205,14 +224,22 @@ fn count(field: &Field, shots: &[Shot], tracking: Tracking, tally: &mut Tally) {
                 &mut tally.logged,
             ),
             (tracking == Tracking::Untracked, &mut tally.untracked),
-            (shot.shape.cut != Cut::Whole, &mut tally.fragmented),
+            (asked.shape.cut != Cut::Whole, &mut tally.fragmented),
             (extended.contains(&Options::Padding), &mut tally.extended),
-            (shot.packet.source.is_ipv6(), &mut tally.ipv6),
+            (asked.packet.source.is_ipv6(), &mut tally.ipv6),
             (judgements.len() > 1, &mut tally.twice),
             (shot.is_transit(field), &mut tally.transit),
             (shot.is_of_host, &mut tally.hosts),
+            (shot.is_local(), &mut tally.local),
+            (shot.then == Then::Refused, &mut tally.refused),
+            (shot.unasked.failsafe, &mut tally.failsafe),
+            (shot.unasked.upkeep, &mut tally.upkeep),
+            (asked.translated.is_some(), &mut tally.translated),
         ] {
             *number += u64::from(is);
+        }
+        for kind in Kind::of(asked) {
+            tally.kinds[kind as usize].add(allowed, denied);
         }
     }
 }
@@ -227,35 +254,68 @@ fn told(
     shot: Option<Box<Shot>>,
 ) -> String {
     let Some(shot) = shot else {
-        return format!(
-            "{place}\n{text}\n\n{}",
-            Scenario::of("Counters differ.", world, [])
-        );
+        let scenario = scenario("Counters differ.", world, None);
+        return format!("{place}\n{text}\n\n{scenario}");
     };
-    let asked = (shot.packet, shot.shape);
-    let mut again = |world: &World| again(field, world, mode, asked);
+    let asked = shot.asked;
+    let mut again = |world: &World| again(field, world, mode, asked.clone());
     if again(world).is_none() {
-        let scenario = Scenario::of("The state at the end of the history.", world, []);
+        let scenario = scenario("The state at the end of the history.", world, None);
         return format!(
             "{place}\n{text}\n\nNot so where this world is installed at once: the way to it matters.\n\n\
              {scenario}"
         );
     }
     let least = minimise(world, |world| again(world).is_some());
-    let text = again(&least).unwrap_or_else(|| text.to_owned());
-    let expected = Census::new(&least).verdict(&shot.packet).verdict;
-    let query = Query::of(&shot.packet, expected, text.as_str());
-    let scenario = Scenario::of("Kernel and oracle differ.", &least, [query]);
+    let (text, query) = again(&least).unwrap_or_else(|| (text.to_owned(), None));
+    let scenario = scenario("Kernel and oracle differ.", &least, query);
     format!("{place}\n{text}\n\n{scenario}")
 }
 
-/// How the two differ about one packet in a world that is installed at once.
-fn again(field: &mut Field, world: &World, mode: Mode, asked: (Packet, Shape)) -> Option<String> {
-    let host = Host::install(field, world, mode).ok()?;
+fn scenario(title: &str, world: &World, query: Option<Query>) -> Scenario {
+    let mut scenario = Scenario::of(title, world, query);
+    let links = random_links().into_iter().map(Step::Link);
+    scenario.steps.splice(0..0, links);
+    scenario
+}
+
+/// How the two differ about one packet in a world that is installed at once, and the question.
+fn again(
+    field: &mut Field,
+    world: &World,
+    mode: Mode,
+    asked: Asked,
+) -> Option<(String, Option<Query>)> {
+    let host = Host::install(field, world, mode, random_site(world)).ok()?;
     let census = Census::new(world);
-    let mut random = Random::new(0);
-    let shot = Shot::new(field, &host, &census, asked, mode.tracking, &mut random)?;
+    let shot = Shot::new(field, &host, &census, asked, mode.tracking)?;
+    let query = query(field, &host, &census, mode, &shot);
     let mut tally = Tally::default();
     let found = ask(field, &host, vec![shot], mode.tracking, &mut tally).ok()?;
-    found.err().map(|(text, _)| text)
+    found.err().map(|(text, _)| (text, Some(query)))
+}
+
+/// The question about a packet as a scenario file puts it.
+fn query(field: &Field, host: &Host, census: &Census<'_>, mode: Mode, shot: &Shot) -> Query {
+    let asked = &shot.asked;
+    let comment = format!("{:?}", asked.shape);
+    if mode.home == Home::Everybody && !shot.is_local() && asked.translated.is_none() {
+        let expected = census.verdict(&asked.packet).verdict;
+        return Query::of(&asked.packet, expected, comment);
+    }
+    let interface = |link| match way(field, host, census, link) {
+        Some(Way::Interface(name)) => Some(name),
+        _ => None,
+    };
+    let path = HostPath {
+        node: host.site().node.clone(),
+        input: interface(asked.from),
+        output: interface(asked.to),
+    };
+    let translated = asked.translated;
+    Query {
+        translated: translated.map(|x| (End::Address(x.destination), x.destination_port)),
+        whom: Whom::Host(path),
+        ..Query::of(&asked.packet, Answer::Verdict(shot.verdict()), comment)
+    }
 }

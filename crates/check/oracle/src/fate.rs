@@ -61,6 +61,8 @@ pub enum Saying {
     Judged(Judgement),
     /// A fail-safe port: the stage is passed, and policy not asked.
     Failsafe,
+    /// What keeps a link of IPv6: the stage is passed, and policy not asked. [23]
+    LinkUpkeep,
     /// What `defaultEndpointToHostAction` says of a packet that the workload may send.
     EndpointToHost(EndpointToHost),
 }
@@ -248,7 +250,9 @@ impl Walk<'_, '_> {
         direction: Direction,
         packet: &Packet,
     ) -> Result<Onward, Denied> {
-        let saying = if self.is_failsafe(stage, direction, packet) {
+        let saying = if stage != Stage::Forward && is_upkeep(packet) {
+            Saying::LinkUpkeep
+        } else if self.is_failsafe(stage, direction, packet) {
             Saying::Failsafe
         } else {
             match self.census.judge_stage(at, stage, direction, packet) {
@@ -321,12 +325,21 @@ fn translated(passage: &Passage) -> (&Packet, &Way) {
     }
 }
 
-/// Without them a workload and its host cannot speak IPv6 at all.
+/// [23] Without them a workload and its host cannot speak IPv6 at all.
 fn is_discovery(passage: &Passage) -> bool {
     let is_between = matches!(
         (&passage.from, &passage.to),
         (Way::Workload(_), Way::Host) | (Way::Host, Way::Workload(_))
     );
     let kind = passage.packet.icmp_type;
-    is_between && passage.packet.protocol == 58 && matches!(kind, 130..=133 | 135 | 136)
+    is_between && is_icmpv6(&passage.packet) && matches!(kind, 130..=133 | 135 | 136)
+}
+
+/// [23] Without them no other packet would pass a link of IPv6.
+fn is_upkeep(packet: &Packet) -> bool {
+    is_icmpv6(packet) && matches!(packet.icmp_type, 130..=136 | 143)
+}
+
+fn is_icmpv6(packet: &Packet) -> bool {
+    packet.protocol == 58 && packet.source.is_ipv6()
 }

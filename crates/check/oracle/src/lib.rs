@@ -64,6 +64,9 @@
 //!     Of a Deny or Pass, peers or protocols that cannot be read may be any. No name is known.
 //! 22. Staged policies count in [`World::pending`] alone: a Set is there instead of its twin, which
 //!     a Delete removes. It stands where the twin would.
+//! 23. What keeps a link of IPv6: ICMPv6 130–133, 135 and 136 between a workload and its own host
+//!     always pass. Stages `Untracked`, `PreDnat` and `Local` are passed by 130–136 and 143 unasked;
+//!     stage `Forward` judges them like other packets. In IPv4 these numbers mean nothing.
 //!
 //! # Example
 //!

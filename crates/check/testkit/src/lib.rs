@@ -46,10 +46,11 @@ pub use cyclonus::cyclonus;
 pub use history::{Change, random_change};
 pub use minimise::{minimise, minimise_object};
 pub use packet::Targets;
+pub use populate::host::configuration as random_configuration;
 pub use populate::random_world;
 pub use print::{print_object, print_world};
 pub use random::Random;
 pub use scenario::{
     Act, Answer, Ask, End, HostPath, Link, Post, Query, Reply, Scenario, ScenarioError, Span, Step,
-    Whom, ask_oracle,
+    Whom, ask_oracle, host_of,
 };

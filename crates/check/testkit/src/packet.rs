@@ -257,6 +257,11 @@ impl Found {
             Object::NetworkPolicy(policy) => self.kube(policy),
             Object::StagedKubernetesNetworkPolicy(staged) => self.kube(&staged.policy),
             Object::ClusterNetworkPolicy(policy) => self.cluster(policy),
+            Object::FelixConfiguration(felix) => {
+                let lists = [&felix.failsafe_inbound, &felix.failsafe_outbound];
+                let open = lists.into_iter().flatten().flatten();
+                self.ports.extend(open.map(|failsafe| failsafe.port));
+            }
             _ => {}
         }
     }

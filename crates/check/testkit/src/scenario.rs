@@ -68,6 +68,7 @@ use ocicat_oracle::World;
 use crate::{Change, print_object};
 
 pub use act::{Act, Ask, Reply, ask_oracle};
+pub use host::of as host_of;
 pub use query::{Answer, End, HostPath, Post, Query, Span, Whom};
 
 /// A scenario file.

@@ -455,6 +455,13 @@ impl Analysis {
             destination: to,
             service,
         };
+        if let Some(found) = self.hosts.at_home(&source.at, &destination.at, flow) {
+            return Outcomes {
+                egress: None,
+                hosts: vec![found],
+                ingress: None,
+            };
+        }
         Outcomes {
             egress: ask(&source.judge, Direction::Egress, from, to),
             hosts: self

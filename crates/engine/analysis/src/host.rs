@@ -37,10 +37,14 @@ pub(crate) enum Saying {
     Judged(ObjectKey, Stage, Arc<Outcome>),
     /// A fail-safe port: the stage does not judge.
     Failsafe(ObjectKey, Stage),
+    /// What keeps a link of IPv6: the stage does not judge.
+    LinkUpkeep(ObjectKey, Stage),
     /// Several host endpoints, and which interface traffic passes is not known.
     Unknown(Vec<ObjectKey>),
     /// `defaultEndpointToHostAction`, by its name.
     ToHost(Verdict, &'static str),
+    /// Between a workload and its own host, what nobody judges.
+    AtHome(&'static str),
 }
 
 impl Found {
@@ -48,8 +52,10 @@ impl Found {
     pub(crate) fn step(&self, tables: &Tables) -> HostStep {
         let (endpoint, stage, outcome) = match &self.saying {
             Saying::Judged(key, stage, outcome) => (Some(key), Some(*stage), Some(outcome)),
-            Saying::Failsafe(key, stage) => (Some(key), Some(*stage), None),
-            Saying::Unknown(_) | Saying::ToHost(..) => (None, None, None),
+            Saying::Failsafe(key, stage) | Saying::LinkUpkeep(key, stage) => {
+                (Some(key), Some(*stage), None)
+            }
+            Saying::Unknown(_) | Saying::ToHost(..) | Saying::AtHome(_) => (None, None, None),
         };
         let judged = endpoint
             .zip(stage)
@@ -61,6 +67,7 @@ impl Found {
         let reason = match &self.saying {
             Saying::Judged(.., outcome) => outcome.decider.to_string(),
             Saying::Failsafe(..) => "fail-safe port".into(),
+            Saying::LinkUpkeep(..) => LINK_UPKEEP.into(),
             Saying::Unknown(several) => {
                 let names: Vec<String> =
                     several.iter().map(|x| Tables::id(x).to_string()).collect();
@@ -68,6 +75,7 @@ impl Found {
                 format!("which interface it passes is not known, so none of {names} is asked")
             }
             Saying::ToHost(_, action) => format!("defaultEndpointToHostAction {action}"),
+            Saying::AtHome(why) => (*why).into(),
         };
         HostStep {
             node: self.node.clone(),
@@ -88,8 +96,9 @@ impl Found {
     pub(crate) fn verdict(&self) -> Verdict {
         match &self.saying {
             Saying::Judged(.., outcome) => outcome.verdict,
-            Saying::Failsafe(..) | Saying::Unknown(_) => Verdict::Next,
+            Saying::Failsafe(..) | Saying::LinkUpkeep(..) | Saying::Unknown(_) => Verdict::Next,
             Saying::ToHost(verdict, _) => *verdict,
+            Saying::AtHome(_) => Verdict::Allow,
         }
     }
 }
@@ -181,23 +190,16 @@ impl Hosts {
 
     /// The host endpoints of the host of one end.
     pub(crate) fn endpoints(&self, at: &At) -> impl Iterator<Item = &ObjectKey> {
-        let node = match at {
-            At::Workload(node) => node.as_ref(),
-            At::Host(node, _) => Some(node),
-            At::Elsewhere => None,
-        };
-        let host = node.and_then(|node| self.items.get(node));
+        let host = at.node().and_then(|node| self.items.get(node));
         host.into_iter().flat_map(|host| host.endpoints.keys())
     }
 
     /// What hosts say between the egress of the source and the ingress of the destination.
     pub(crate) fn judge(&self, tables: &Tables, from: &At, to: &At, flow: Flow) -> Vec<Found> {
-        let node = |at: &At| match at {
-            At::Workload(node) => node.clone(),
-            At::Host(node, _) => Some(node.clone()),
-            At::Elsewhere => None,
-        };
-        let (left, reached) = (node(from), node(to));
+        if let Some(found) = self.at_home(from, to, flow) {
+            return vec![found];
+        }
+        let (left, reached) = (from.node(), to.node());
         if left.is_some() && left == reached {
             return match (from, to) {
                 (At::Workload(_), At::Host(node, _)) => vec![self.to_host(node)],
@@ -222,6 +224,26 @@ impl Hosts {
             self.pass(tables, &leg, direction, flow, &mut found);
         }
         found
+    }
+
+    /// What nobody judges because it stays between a workload and its own host: all that the host sends,
+    /// and what keeps their link.
+    pub(crate) fn at_home(&self, from: &At, to: &At, flow: Flow) -> Option<Found> {
+        let is_discovery = flow.icmpv6_type().is_some_and(is_discovery);
+        let (node, direction, why) = match (from, to) {
+            (At::Host(node, _), At::Workload(Some(home))) if node == home => {
+                (node, Direction::Egress, "a host reaches its own workloads")
+            }
+            (At::Workload(Some(home)), At::Host(node, _)) if node == home && is_discovery => {
+                (node, Direction::Ingress, LINK_UPKEEP)
+            }
+            _ => return None,
+        };
+        Some(Found {
+            node: node.clone(),
+            direction,
+            saying: Saying::AtHome(why),
+        })
     }
 
     fn to_host(&self, node: &Arc<str>) -> Found {
@@ -282,6 +304,10 @@ impl Hosts {
             let way = (*stage, direction);
             let judged = tables.judge_stage(&endpoint, way, (near, far), flow.service);
             let Some(outcome) = judged else { continue };
+            if *stage != Stage::Forward && flow.icmpv6_type().is_some_and(is_upkeep) {
+                add(Saying::LinkUpkeep(endpoint.clone(), *stage));
+                continue;
+            }
             if leg.own && self.is_failsafe(leg.node, direction, far, flow.service) {
                 add(Saying::Failsafe(endpoint.clone(), *stage));
                 continue;
@@ -334,6 +360,36 @@ impl Hosts {
                 && open.net.is_none_or(|net| net.contains(&far))
         })
     }
+}
+
+impl At {
+    fn node(&self) -> Option<&Arc<str>> {
+        match self {
+            Self::Workload(node) => node.as_ref(),
+            Self::Host(node, _) => Some(node),
+            Self::Elsewhere => None,
+        }
+    }
+}
+
+impl Flow {
+    /// Only in IPv6 does that protocol mean something.
+    fn icmpv6_type(&self) -> Option<u8> {
+        let is_icmpv6 = self.service.protocol.0 == 58 && self.source.is_ipv6();
+        is_icmpv6.then_some(self.service.port.to_be_bytes()[0])
+    }
+}
+
+const LINK_UPKEEP: &str = "what keeps a link of IPv6";
+
+/// Multicast listener (130-132, 143), router and neighbour discovery (133-136).
+fn is_upkeep(kind: u8) -> bool {
+    matches!(kind, 130..=136 | 143)
+}
+
+/// Of these, what a workload and its host need.
+fn is_discovery(kind: u8) -> bool {
+    matches!(kind, 130..=133 | 135 | 136)
 }
 
 /// The way past one host.

@@ -73,6 +73,17 @@ fn ask(analysis: &mut Analysis, source: &str, destination: &str, port: u16) -> E
     analysis.explain(&query).unwrap()
 }
 
+/// Of an ICMPv6 type.
+fn ask_icmpv6(analysis: &mut Analysis, source: &str, destination: &str, kind: u8) -> Explanation {
+    let query = Query {
+        source: end(source),
+        destination: end(destination),
+        protocol: Protocol::ICMPV6,
+        port: u16::from_be_bytes([kind, 0]),
+    };
+    analysis.explain(&query).unwrap()
+}
+
 /// What hosts say, one line each.
 fn hosts(explanation: &Explanation) -> Vec<String> {
     let steps = explanation.decisive().hosts.iter();
@@ -159,8 +170,81 @@ fn a_host_is_closed_but_for_its_fail_safe_ports() {
     let expected = "hep/n1-all local egress Deny: end of profiles";
     assert_eq!(hosts(&out)[0], expected);
     assert_eq!(out.source.endpoint.as_deref(), Some("hep/n1-all"));
+}
+
+#[test]
+fn nobody_judges_what_a_host_sends_to_its_own_workloads() {
+    let closed = "
+apiVersion: projectcalico.org/v3
+kind: GlobalNetworkPolicy
+metadata: {name: closed}
+spec: {selector: app == 'web', types: [Ingress]}
+---
+";
+    let mut analysis = Analysis::new(&load(closed).objects);
     let own = ask(&mut analysis, "host/n1", "a/web", 443);
-    assert_eq!((own.verdict, hosts(&own).len()), (Answer::Allow, 0));
+    assert_eq!(
+        (own.verdict, hosts(&own)),
+        (
+            Answer::Allow,
+            vec!["- - egress Allow: a host reaches its own workloads".to_owned()]
+        )
+    );
+    let other = ask(&mut analysis, "host/n2", "a/web", 443);
+    assert_eq!(other.verdict, Answer::Deny);
+}
+
+#[test]
+fn what_keeps_links_of_ipv6_is_not_judged() {
+    let six = "
+apiVersion: v1
+kind: Pod
+metadata: {name: six, namespace: a, labels: {app: six}}
+spec: {nodeName: n3}
+status: {podIPs: [{ip: 'fd00::1'}]}
+---
+apiVersion: v1
+kind: Node
+metadata: {name: n3}
+status: {addresses: [{type: InternalIP, address: 'fd16::3'}]}
+---
+apiVersion: projectcalico.org/v3
+kind: HostEndpoint
+metadata: {name: n3-all, labels: {host: n3}}
+spec: {node: n3, interfaceName: '*', expectedIPs: ['fd16::3']}
+---
+apiVersion: projectcalico.org/v3
+kind: GlobalNetworkPolicy
+metadata: {name: forward}
+spec: {selector: host == 'n3', applyOnForward: true, types: [Ingress]}
+---
+apiVersion: projectcalico.org/v3
+kind: GlobalNetworkPolicy
+metadata: {name: closed}
+spec: {selector: app == 'six', types: [Ingress, Egress]}
+---
+";
+    let mut analysis = Analysis::new(&load(six).objects);
+    let said = |explanation: &Explanation| (explanation.verdict, hosts(explanation));
+    let upkeep = "hep/n3-all local ingress Next: what keeps a link of IPv6".to_owned();
+    for kind in [130, 134, 136, 143] {
+        let into = ask_icmpv6(&mut analysis, "fd99::1", "host/n3", kind);
+        assert_eq!(said(&into), (Answer::Allow, vec![upkeep.clone()]));
+    }
+    let echo = ask_icmpv6(&mut analysis, "fd99::1", "host/n3", 128);
+    assert_eq!(echo.verdict, Answer::Deny);
+    // What is forwarded keeps no link of this host.
+    let through = ask_icmpv6(&mut analysis, "fd99::1", "a/six", 135);
+    let denied = "hep/n3-all forwarded ingress Deny: end of tier default".to_owned();
+    assert_eq!(said(&through), (Answer::Deny, vec![denied]));
+    for (kind, answer) in [
+        (133, Answer::Allow),
+        (135, Answer::Allow),
+        (134, Answer::Deny),
+    ] {
+        let own = ask_icmpv6(&mut analysis, "a/six", "host/n3", kind);
+        assert_eq!(own.verdict, answer, "type {kind}");
+    }
 }
 
 #[test]

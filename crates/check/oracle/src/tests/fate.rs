@@ -76,13 +76,17 @@ fn fate(world: &World, host: &Host, passage: &Passage) -> (Verdict, Vec<String>)
     let fate = judge_host(world, host, passage);
     let told = fate.stations.iter().map(|station| {
         let stage = station.stage.map(|stage| format!(" {stage:?}"));
-        let failsafe = matches!(station.saying, Saying::Failsafe).then_some(" failsafe");
+        let unasked = match station.saying {
+            Saying::Failsafe => Some(" failsafe"),
+            Saying::LinkUpkeep => Some(" upkeep"),
+            _ => None,
+        };
         format!(
             "{}{} {}{}",
             station.who.name,
             stage.unwrap_or_default(),
             station.direction,
-            failsafe.unwrap_or_default()
+            unasked.unwrap_or_default()
         )
     });
     (fate.verdict, told.collect())
@@ -326,4 +330,48 @@ fn failsafe_ports() {
         reply(from_ssh),
         ["eth0 Untracked egress failsafe", "eth0 Local egress"]
     );
+}
+
+/// [23]
+#[test]
+fn what_keeps_a_link_of_ipv6() {
+    let all = [
+        ("a", PolicyStage::Untracked, Deny),
+        ("b", PolicyStage::PreDnat, Deny),
+        ("c", PolicyStage::Forward, Deny),
+    ];
+    let denying = world(&all);
+    let icmp = |source: &str, destination: &str, protocol, kind| {
+        let [source, destination] = [source, destination].map(|x| x.parse().expect("an address"));
+        Packet::icmp(source, destination, protocol, kind, 0)
+    };
+    let six = |kind| icmp("fe80::2", "ff02::1", 58, kind);
+    let of = |from: Way, to: Way, packet| fate(&denying, &host(), &passage(from, to, packet));
+    for kind in [130, 133, 134, 136, 143] {
+        let stages = ["Untracked", "PreDnat", "Local"];
+        let told = stages.map(|stage| format!("eth0 {stage} ingress upkeep"));
+        let into = of(interface("eth0"), Way::Host, six(kind));
+        assert_eq!(into, (Verdict::Allow, told.into()));
+        let told = ["Untracked", "Local"].map(|stage| format!("eth0 {stage} egress upkeep"));
+        let out = of(Way::Host, interface("eth0"), six(kind));
+        assert_eq!(out, (Verdict::Allow, told.into()));
+        // What is forwarded is like any other packet.
+        let (verdict, told) = of(interface("eth0"), interface("eth1"), six(kind));
+        assert_eq!(verdict, Verdict::Deny);
+        assert_eq!(told.last().expect("a stage"), "eth0 Forward ingress");
+    }
+    for kind in [128, 137, 142] {
+        let into = of(interface("eth0"), Way::Host, six(kind));
+        assert_eq!(into.0, Verdict::Deny, "{kind}");
+    }
+    // These numbers mean nothing in IPv4.
+    for protocol in [1, 58] {
+        let four = icmp(FAR, NEAR, protocol, 135);
+        assert_eq!(of(interface("eth0"), Way::Host, four).0, Verdict::Deny);
+    }
+    let policy = world(&[("a", PolicyStage::Normal, Deny)]);
+    let own = |packet| fate(&policy, &host(), &passage(web(), Way::Host, packet)).0;
+    assert_eq!(own(six(135)), Verdict::Allow);
+    assert_eq!(own(six(134)), Verdict::Deny);
+    assert_eq!(own(icmp(POD, NEAR, 58, 135)), Verdict::Deny);
 }

@@ -94,6 +94,7 @@ fn spec(object: &Object) -> Option<Value> {
         }
         Object::ClusterNetworkPolicy(policy) => cluster::spec(policy),
         Object::HostEndpoint(host) => host::spec(host),
+        Object::FelixConfiguration(felix) => host::configuration(felix),
         Object::Service(service) => service::spec(service),
         Object::Profile(profile) => json!({
             "ingress": profile.ingress.iter().map(rule).collect::<Vec<_>>(),

@@ -6,7 +6,7 @@ use ocicat_api::rule::Rule;
 
 use super::*;
 use crate::policy::problem;
-use crate::{Random, random_world};
+use crate::{Random, random_configuration, random_world};
 
 /// What printing does not keep, made equal.
 fn normal(mut object: Object) -> Object {
@@ -52,7 +52,9 @@ fn objects_of_random_worlds_decode_to_themselves() {
     let mut random = Random::new(9);
     let mut clean = 0;
     for _ in 0..60 {
-        for object in random_world(&mut random).objects.into_values() {
+        let configuration = random_configuration(&mut random);
+        let objects = random_world(&mut random).objects.into_values();
+        for object in objects.chain([configuration]) {
             let text = print_object(&object);
             let documents = document::parse(&text);
             let documents = documents.unwrap_or_else(|error| panic!("{error:?}\n{text}"));

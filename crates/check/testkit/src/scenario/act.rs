@@ -1,10 +1,12 @@
 //! A scenario as what happens and what is then asked.
 
-use ocicat_oracle::{Census, Fate, Judgement, Packet, Saying, Verdicts, World, judge_stage};
+use ocicat_oracle::{
+    Census, Fate, Host, Judgement, Packet, Passage, Saying, Verdicts, World, judge_stage,
+};
 
 use super::host;
 use super::query::expectation;
-use super::{Answer, Link, Scenario, ScenarioError, Span, Step, Whom};
+use super::{Answer, HostPath, Link, Scenario, ScenarioError, Span, Step, Whom};
 use crate::Change;
 
 /// Some changes, and what is asked of the world that they lead to.
@@ -117,6 +119,29 @@ impl Scenario {
     }
 }
 
+impl Act {
+    /// The host of that name, with its interfaces and its configuration.
+    #[must_use]
+    pub fn host(&self, node: &str) -> Host {
+        host::of(&self.world, &self.links, node)
+    }
+
+    /// The way of a packet through a host of this act.
+    ///
+    /// # Errors
+    ///
+    /// An address that is neither the host's nor of its workloads, or an interface it does not have.
+    pub fn passage(
+        &self,
+        census: &Census<'_>,
+        host: &Host,
+        path: &HostPath,
+        ask: &Ask,
+    ) -> Result<Passage, String> {
+        host::passage(census, host, path, ask)
+    }
+}
+
 fn asks(census: &Census<'_>, steps: &[Step]) -> Result<Vec<Ask>, ScenarioError> {
     let mut asks = Vec::new();
     for step in steps {
@@ -170,6 +195,7 @@ impl From<&Fate> for Reply {
                 Saying::Judged(judgement) if judgement.verdict != fate.verdict => None,
                 Saying::Judged(judgement) => Some(judgement.decider.to_string()),
                 Saying::Failsafe => Some("failsafe".to_owned()),
+                Saying::LinkUpkeep => Some("link upkeep".to_owned()),
                 Saying::EndpointToHost(action) => Some(format!("endpoint to host {action:?}")),
             });
         Self {
@@ -209,8 +235,8 @@ fn ask_enforced(census: &Census<'_>, act: &Act, ask: &Ask) -> Result<Reply, Stri
     Ok(match &ask.whom {
         Whom::Ends => Reply::from(&census.verdict(&ask.packet)),
         Whom::Host(path) => {
-            let host = host::of(world, &act.links, &path.node);
-            let passage = host::passage(census, &host, path, ask)?;
+            let host = act.host(&path.node);
+            let passage = act.passage(census, &host, path, ask)?;
             Reply::from(&census.judge_host(&host, &passage))
         }
         Whom::Stage(post) => {

@@ -8,7 +8,8 @@ use ocicat_oracle::{Census, Host, Interface, Packet, Passage, Way, World};
 
 use super::{Ask, HostPath, Link};
 
-/// A host with its interfaces and its configuration.
+/// A host of a world: with these interfaces, and the configuration that the world has for it.
+#[must_use]
 pub fn of(world: &World, links: &[Link], node: &str) -> Host {
     let here = links.iter().filter(|link| link.node == node);
     let interfaces = here.map(|link| Interface {
