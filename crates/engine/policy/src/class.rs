@@ -48,9 +48,9 @@ pub(crate) enum Difference {
 pub(crate) enum Origin {
     /// They are the same, the meaning is another.
     Itself,
-    /// The class is new; its first members were in this one.
+    /// The class is new; those of its members that are not new were in this one.
     Class(ClassId),
-    /// The class is new, and so are its members.
+    /// The class is new; its members are too, or were in several classes.
     None,
 }
 
@@ -72,7 +72,7 @@ pub(crate) struct ClassChanges {
 }
 
 impl ClassChanges {
-    /// Classes that are new, and in which class their first members were before.
+    /// Classes that are new, and in which class their members were before.
     pub(crate) fn new_with_origin(&self) -> impl Iterator<Item = (ClassId, ClassId)> + '_ {
         self.changed
             .iter()
@@ -402,7 +402,10 @@ impl Classes {
                     let kind = &space.kind_items[*kind];
                     kind.class.or(kind.origin)
                 };
-                let origin = group.kinds.iter().find_map(class_before);
+                // Members of several classes have no row in common.
+                let mut origins = group.kinds.iter().filter_map(class_before);
+                let first = origins.next();
+                let origin = first.filter(|first| origins.all(|other| other == *first));
                 let old = origin.map(|origin| match before.get(&origin) {
                     Some(signature) => signature,
                     None => &self.items[&origin].signature,

@@ -1,13 +1,11 @@
-//! Telling what a commit changed, in an order that is safe to follow.
+//! Telling what a commit changed, in an order in which nothing refers to what is not there.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ipnet::IpNet;
 use ocicat_api::{Kind, ObjectKey};
-use ocicat_node::{
-    Change, ClassId, EndpointId, EndpointPolicy, LocalAddress, NodeDelta, RowId, StackId,
-};
+use ocicat_node::{Change, ClassId, EndpointId, EndpointPolicy, LocalAddress, NodeDelta, RowId};
 use rustc_hash::FxHashSet;
 
 use crate::Engine;
@@ -23,48 +21,17 @@ use crate::table::Workshop;
 pub struct Commit {
     /// All changes. A number never refers to something that is not there yet.
     pub delta: NodeDelta,
-    /// Where the steps after the first begin in `delta`: see [`Commit::steps`].
-    pub barriers: [usize; 4],
     /// Of each policy that fares differently than before.
     pub reports: Vec<PolicyReport>,
     /// Policies that are gone.
     pub removed: Vec<ObjectKey>,
 }
 
-impl Commit {
-    /// The delta in steps, of which most are empty most of the time. Where only policies and
-    /// tiers changed, and the steps come into force one after the other, with time between them
-    /// for packets in flight, no packet gets a verdict that neither the old nor the new policies
-    /// give:
-    ///
-    /// 1. everything new; addresses move to the classes that tell apart what old *or* new
-    ///    policies tell apart, and endpoints to tables that are new or stay as they are;
-    /// 2. tables that keep their endpoints change their rows;
-    /// 3. endpoints move to tables that changed in step 2;
-    /// 4. addresses of classes that need not be told apart any more come together;
-    /// 5. what nothing refers to goes.
-    #[must_use]
-    pub fn steps(&self) -> [&[Change]; 5] {
-        let [b, c, d, e] = self.barriers;
-        let delta = &self.delta;
-        [
-            &delta[..b],
-            &delta[b..c],
-            &delta[c..d],
-            &delta[d..e],
-            &delta[e..],
-        ]
-    }
-}
-
 /// The parts of a delta while it is put together.
 #[derive(Debug, Default)]
 pub(crate) struct Steps {
-    /// Classes and rows in tables that are about to go; follows everything new.
-    pub(crate) numbers: NodeDelta,
     fresh: NodeDelta,
     rows: NodeDelta,
-    joining: NodeDelta,
     merging: NodeDelta,
     going: NodeDelta,
     dead_rows: Vec<RowId>,
@@ -100,10 +67,8 @@ impl Engine {
         for index in self.stacks.fresh.clone() {
             self.tell_new_stack(&mut steps.fresh, index);
         }
-        steps.fresh.append(&mut steps.numbers);
         let tables: BTreeSet<StackIndex> = std::mem::take(&mut self.touched_tables);
         let new_classes: Vec<(ClassId, Origin)> = changes.new_classes().collect();
-        let mut different = BTreeSet::new();
         for index in tables {
             let Some(stack) = self.stacks.items.get_mut(index) else {
                 continue;
@@ -111,16 +76,14 @@ impl Engine {
             if !new_stacks.contains(&index) {
                 let mut told = stack.table.told.take_rows();
                 tell_new_classes(&mut steps.fresh, stack, &new_classes, &mut told);
-                if tell_rows(&mut steps.rows, stack, &told) {
-                    different.insert(stack.id);
-                }
+                tell_rows(&mut steps.rows, stack, &told);
             }
             stack.table.told = Told::default();
         }
-        self.tell_host_endpoints_first(&mut steps.fresh, changes, &different);
         self.tell_addresses(&mut steps.fresh, &changes.moved);
-        self.tell_endpoints(steps, &different);
-        self.tell_host_endpoints(&mut steps.joining);
+        self.tell_endpoints(&mut steps.fresh);
+        self.tell_gone_host_endpoints(&mut steps.fresh);
+        self.tell_host_endpoints(&mut steps.fresh);
     }
 
     /// Classes that became one.
@@ -160,18 +123,15 @@ impl Engine {
             .going
             .extend(dead.map(|outcome| Change::Outcome(outcome, None)));
         let (reports, removed) = self.take_reports();
-        let mut commit = Commit {
-            delta: steps.fresh,
-            barriers: [0; 4],
+        let mut delta = steps.fresh;
+        for later in [steps.rows, steps.merging, steps.going] {
+            delta.extend(later);
+        }
+        Commit {
+            delta,
             reports,
             removed,
-        };
-        let later = [steps.rows, steps.joining, steps.merging, steps.going];
-        for (barrier, changes) in commit.barriers.iter_mut().zip(later) {
-            *barrier = commit.delta.len();
-            commit.delta.extend(changes);
         }
-        commit
     }
 
     fn tell_new_stack(&self, delta: &mut NodeDelta, index: StackIndex) {
@@ -234,8 +194,7 @@ impl Engine {
         );
     }
 
-    /// Endpoints that join a table that changes rows have to wait until it did.
-    fn tell_endpoints(&mut self, steps: &mut Steps, different: &BTreeSet<StackId>) {
+    fn tell_endpoints(&mut self, delta: &mut NodeDelta) {
         let mut removed = Vec::new();
         let mut added = Vec::new();
         for entry in std::mem::take(&mut self.touched_endpoints) {
@@ -258,7 +217,7 @@ impl Engine {
         removed.retain(|id| !again.contains(id));
         for id in removed {
             if self.told_endpoints.remove(&id).is_some() {
-                steps.fresh.push(Change::Endpoint(id, None));
+                delta.push(Change::Endpoint(id, None));
             }
         }
         for (id, policy) in added {
@@ -266,15 +225,9 @@ impl Engine {
             if told.is_some_and(|told| **told == policy) {
                 continue;
             }
-            let joins = told.is_some_and(|told| joins_one_of(told, &policy, different));
             self.told_endpoints
                 .insert(id.clone(), Arc::new(policy.clone()));
-            let step = if joins {
-                &mut steps.joining
-            } else {
-                &mut steps.fresh
-            };
-            step.push(Change::Endpoint(id, Some(policy)));
+            delta.push(Change::Endpoint(id, Some(policy)));
         }
     }
 
@@ -320,9 +273,8 @@ fn tell_new_classes(
     }
 }
 
-/// What differs from what was told of a table. `false` if nothing does.
-fn tell_rows(delta: &mut NodeDelta, stack: &Stack, told: &[(ClassId, Option<RowId>)]) -> bool {
-    let before = delta.len();
+/// What differs from what was told of a table.
+fn tell_rows(delta: &mut NodeDelta, stack: &Stack, told: &[(ClassId, Option<RowId>)]) {
     let table = &stack.table;
     let told_default = table.told.default_row.or(table.default_row);
     if let Some(row) = table.default_row.filter(|row| Some(*row) != told_default) {
@@ -334,23 +286,4 @@ fn tell_rows(delta: &mut NodeDelta, stack: &Stack, told: &[(ClassId, Option<RowI
             delta.push(Change::StackRow(stack.id, *class, own));
         }
     }
-    delta.len() > before
-}
-
-/// Whether an address of the endpoint comes to one of the stacks from another.
-fn joins_one_of(old: &EndpointPolicy, new: &EndpointPolicy, stacks: &BTreeSet<StackId>) -> bool {
-    new.addresses.iter().any(|address| {
-        let before = old
-            .addresses
-            .iter()
-            .find(|known| known.address == address.address);
-        let sides = |of: &LocalAddress| [of.ingress, of.egress];
-        let before = before
-            .map(sides)
-            .map_or([None, None], |sides| sides.map(Some));
-        let sides = sides(address).into_iter().zip(before);
-        sides
-            .into_iter()
-            .any(|(now, before)| before != Some(now) && stacks.contains(&now))
-    })
 }

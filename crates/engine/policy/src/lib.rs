@@ -42,9 +42,9 @@
 //! Objects may be given in any order, and one by one or all at once: nothing is calculated before
 //! [`Engine::commit`]. Giving the same object twice changes nothing.
 //!
-//! A commit tells its changes in steps ([`Commit::steps`]) so that who applies them one after the
-//! other never lets a packet meet a mixture of old and new policies. Its work is in proportion to
-//! what changes: a pod of a known kind costs one look-up and one change for each address.
+//! The work of a commit is in proportion to what changes: a pod of a known kind costs one look-up and
+//! one change for each address. How a kernel is brought from one state to the next, so that no packet
+//! meets a mixture, is for who programs it.
 //!
 //! Limits: [`Budget`] bounds the table of each stack; a stack beyond it is closed and its policies
 //! are reported. Memory is bounded by the objects given; nothing is kept of objects that are gone.

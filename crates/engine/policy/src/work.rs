@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use ocicat_node::{Change, ClassId};
+use ocicat_node::ClassId;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::Engine;
@@ -341,7 +341,7 @@ impl Engine {
     }
 
     fn make_tables(&mut self, mut work: Work, changes: &ClassChanges) -> Steps {
-        let mut steps = Steps::default();
+        let steps = Steps::default();
         let idle = self.stacks.take_idle(&mut self.blocks);
         let moved = !changes.changed.is_empty() || !changes.dead.is_empty();
         self.reopen_closed(&mut work, moved);
@@ -357,12 +357,6 @@ impl Engine {
         let store = (&mut self.outcomes, &mut self.rows);
         let mut workshop = Workshop::new(parts, store, self.budget, &mut self.scratch);
         for stack in idle {
-            // Packets in flight may still be judged by it.
-            let known = changes.new_with_origin().filter_map(|(class, origin)| {
-                let row = stack.table.own_row_of(origin)?;
-                Some(Change::StackRow(stack.id, class, Some(row)))
-            });
-            steps.numbers.extend(known);
             workshop.discard(stack.table);
             self.gone_stacks.push(stack.id);
         }

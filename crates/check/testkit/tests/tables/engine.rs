@@ -3,7 +3,7 @@
 use ocicat_api::{Object, ObjectKey};
 use ocicat_node::NodeState;
 use ocicat_oracle::World;
-use ocicat_policy::{Commit, Engine, Locality, Pending, Place, Staging};
+use ocicat_policy::{Engine, Locality, Pending, Place, Staging};
 use ocicat_testkit::Change;
 
 /// For which endpoints the engine calculates.
@@ -159,9 +159,8 @@ impl Incremental {
         &self.engine
     }
 
-    /// Commits some changes at once: the states on the way to the next one, which is the last of
-    /// them. The sum of all deltas must be what the engine says it is.
-    pub fn apply(&mut self, changes: &[Change]) -> Result<Vec<NodeState>, String> {
+    /// Commits some changes at once. The sum of all deltas must be what the engine says it is.
+    pub fn apply(&mut self, changes: &[Change]) -> Result<(), String> {
         for change in changes {
             match change {
                 Change::Put(object) => {
@@ -175,28 +174,16 @@ impl Incremental {
             }
         }
         let commit = self.engine.commit();
-        let mut states = Vec::new();
-        for step in commit.steps() {
-            self.state.apply(step);
-            states.push(self.state.clone());
-        }
-        is_whole(&mut self.engine, &self.state, &commit)?;
+        self.state.apply(&commit.delta);
+        is_whole(&mut self.engine, &self.state)?;
         let commit = self.shadow.engine.commit();
         self.pending.apply(&commit.delta);
-        is_whole(&mut self.shadow.engine, &self.pending, &commit)
-            .map_err(|message| format!("pending: {message}"))?;
-        Ok(states)
+        is_whole(&mut self.shadow.engine, &self.pending)
+            .map_err(|message| format!("pending: {message}"))
     }
 }
 
-fn is_whole(engine: &mut Engine, state: &NodeState, commit: &Commit) -> Result<(), String> {
-    let parts: usize = commit.steps().iter().map(|step| step.len()).sum();
-    if parts != commit.delta.len() {
-        return Err(format!(
-            "{parts} changes in steps, {} in all",
-            commit.delta.len()
-        ));
-    }
+fn is_whole(engine: &mut Engine, state: &NodeState) -> Result<(), String> {
     let full = engine.snapshot();
     if *state != full {
         return Err(format!(

@@ -9,18 +9,16 @@ use crate::compare::compare;
 use crate::engine::{Host, Incremental, from_scratch};
 use crate::failure::{Failure, caught};
 use crate::reading::read;
-use crate::transitions::Transition;
 
 const COMMITS: usize = 15;
 const PACKETS: usize = 20;
 
 /// One history.
-pub fn try_history(look: Look, seed: u64) -> Result<(), String> {
+pub fn try_history(seed: u64) -> Result<(), String> {
     let mut random = Random::new(seed);
     let start = random_world(&mut random);
     let host = Host::of_seed(seed);
     let mut history = History {
-        look,
         host,
         start,
         commits: Vec::new(),
@@ -45,19 +43,9 @@ pub fn try_history(look: Look, seed: u64) -> Result<(), String> {
     })
 }
 
-/// When the tables are looked at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Look {
-    /// After each commit: all must agree.
-    Settled,
-    /// During each commit.
-    InFlight,
-}
-
 /// What happens to a world.
 #[derive(Debug, Clone)]
 struct History {
-    look: Look,
     host: Host,
     start: World,
     /// Changes that are committed together stand together.
@@ -73,10 +61,9 @@ impl History {
         for changes in &self.commits {
             *done += 1;
             let mut packets = sample(&world, random);
-            let old = world.clone();
             changes.iter().for_each(|change| change.apply(&mut world));
             packets.extend(sample(&world, random));
-            self.commit(&old, &world, &mut tables, changes, &packets)?;
+            self.commit(&world, &mut tables, changes, &packets)?;
         }
         Ok(())
     }
@@ -94,35 +81,20 @@ impl History {
                 changes.iter().for_each(|change| change.apply(&mut world));
                 tables.apply(changes).map_err(Failure::of)?;
             }
-            let old = world.clone();
             last.iter().for_each(|change| change.apply(&mut world));
-            self.commit(&old, &world, &mut tables, last, &packets)
+            self.commit(&world, &mut tables, last, &packets)
         })
     }
 
     fn commit(
         &self,
-        old: &World,
-        new: &World,
+        world: &World,
         tables: &mut Incremental,
         changes: &[Change],
         packets: &[Packet],
     ) -> Result<(), Failure> {
-        let mut states = vec![tables.state().clone()];
-        states.extend(tables.apply(changes).map_err(Failure::of)?);
-        if self.look == Look::Settled {
-            return self.compare(new, tables, packets);
-        }
-        let (old, new) = (&Census::new(old), &Census::new(new));
-        let transition = Transition {
-            host: self.host,
-            old,
-            new,
-            states: &states,
-        };
-        packets
-            .iter()
-            .try_for_each(|packet| transition.check(packet))
+        tables.apply(changes).map_err(Failure::of)?;
+        self.compare(world, tables, packets)
     }
 
     /// From scratch is the oracle, and so is incremental.
@@ -132,9 +104,6 @@ impl History {
         tables: &Incremental,
         packets: &[Packet],
     ) -> Result<(), Failure> {
-        if self.look == Look::InFlight {
-            return Ok(());
-        }
         let census = Census::new(world);
         for (name, state) in [
             ("from scratch", &from_scratch(world, self.host)),

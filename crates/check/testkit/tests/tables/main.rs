@@ -14,11 +14,10 @@ mod hosts;
 mod planted;
 mod reading;
 mod scenarios;
-mod transitions;
 mod trials;
 mod worlds;
 
-use histories::{Look, try_history};
+use histories::try_history;
 use trials::Trials;
 use worlds::try_world;
 
@@ -29,11 +28,5 @@ fn tables_say_what_the_oracle_says() {
 
 #[test]
 fn after_every_change_incremental_is_from_scratch_is_the_oracle() {
-    Trials::new("OCICAT_HISTORIES", 200).run(|seed| try_history(Look::Settled, seed));
-}
-
-/// While a commit is applied.
-#[test]
-fn on_the_way_a_packet_meets_the_old_tables_or_the_new() {
-    Trials::new("OCICAT_HISTORIES", 200).run(|seed| try_history(Look::InFlight, seed));
+    Trials::new("OCICAT_HISTORIES", 200).run(try_history);
 }

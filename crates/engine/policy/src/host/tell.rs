@@ -1,17 +1,14 @@
 //! Telling what host endpoints have become, and reading it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use ocicat_api::ObjectKey;
 use ocicat_flow::{Direction, Outcome};
-use ocicat_node::{
-    Change, ClassId, EndpointId, HostEndpoint, NodeDelta, ServiceMatch, StackId, Stage, StageStacks,
-};
+use ocicat_node::{Change, EndpointId, HostEndpoint, NodeDelta, ServiceMatch, Stage, StageStacks};
 
 use crate::Engine;
-use crate::class::{ClassChanges, Origin};
 use crate::delta::endpoint_id;
 use crate::explain::Explanation;
 use crate::slab::StackIndex;
@@ -19,14 +16,8 @@ use crate::slab::StackIndex;
 use super::Host;
 
 impl Engine {
-    /// Tells what host endpoints become before addresses move to other classes. What may not be
-    /// told yet waits for [`Engine::tell_host_endpoints`].
-    pub(crate) fn tell_host_endpoints_first(
-        &mut self,
-        delta: &mut NodeDelta,
-        changes: &ClassChanges,
-        different: &BTreeSet<StackId>,
-    ) {
+    /// Tells which host endpoints are gone.
+    pub(crate) fn tell_gone_host_endpoints(&mut self, delta: &mut NodeDelta) {
         let mut removed = std::mem::take(&mut self.hosts.removed);
         for host in self.hosts.items.values() {
             removed.remove(&host.id);
@@ -36,37 +27,9 @@ impl Engine {
                 delta.push(Change::HostEndpoint(id, None));
             }
         }
-        for entry in self.hosts.touched.clone() {
-            let Some(host) = self.hosts.items.get(&entry) else {
-                continue;
-            };
-            let mut new = self.host_policy(host);
-            let waits = |stacks: &StageStacks| {
-                !stacks.by_near.is_empty() || stacks.stacks().any(|s| different.contains(&s))
-            };
-            match self.hosts.told.get(&host.id) {
-                None if new.stages.values().any(waits) => continue,
-                None => {}
-                Some(told) => {
-                    new.stages.retain(|way, stacks| match told.stages.get(way) {
-                        Some(before) => {
-                            *stacks = between(before, stacks, changes, different);
-                            true
-                        }
-                        None => !waits(stacks),
-                    });
-                    if **told == new {
-                        continue;
-                    }
-                }
-            }
-            let (id, new) = (host.id.clone(), Arc::new(new));
-            delta.push(Change::HostEndpoint(id.clone(), Some(new.clone())));
-            self.hosts.told.insert(id, new);
-        }
     }
 
-    /// Tells the rest.
+    /// Tells what the others have become.
     pub(crate) fn tell_host_endpoints(&mut self, delta: &mut NodeDelta) {
         for (id, new) in self.touched_host_endpoints() {
             delta.push(Change::HostEndpoint(id.clone(), Some(new.clone())));
@@ -154,56 +117,4 @@ impl Engine {
         let stage = self.hosts.stage(self.endpoints.find(key)?, way)?;
         stage.groups.stack_of(self.class_of(near)?)
     }
-}
-
-/// What a stage is while tables have not changed yet: each class has its old stack or the new one.
-/// The new one, unless that is about to change its rows, or addresses leave the class, which may
-/// have been read of them before.
-fn between(
-    old: &StageStacks,
-    new: &StageStacks,
-    changes: &ClassChanges,
-    different: &BTreeSet<StackId>,
-) -> StageStacks {
-    let default = if different.contains(&new.default) {
-        old.default
-    } else {
-        new.default
-    };
-    let mut stacks = StageStacks {
-        default,
-        by_near: BTreeMap::new(),
-    };
-    let mut add = |class: ClassId, before: StackId, may: bool| {
-        let after = new.of(class);
-        let may = may && !different.contains(&after);
-        let stack = if may { after } else { before };
-        if stack == default {
-            stacks.by_near.remove(&class);
-        } else {
-            stacks.by_near.insert(class, stack);
-        }
-    };
-    for class in old.by_near.keys().chain(new.by_near.keys()) {
-        add(*class, old.of(*class), true);
-    }
-    for changed in &changes.changed {
-        match changed.origin {
-            Origin::Itself => {}
-            Origin::Class(origin) => add(changed.class, old.of(origin), true),
-            Origin::None => add(changed.class, new.of(changed.class), true),
-        }
-    }
-    let left = changes
-        .changed
-        .iter()
-        .filter_map(|changed| match changed.origin {
-            Origin::Itself => Some(changed.class),
-            Origin::Class(origin) => Some(origin),
-            Origin::None => None,
-        });
-    for class in left.chain(changes.dead.iter().copied()) {
-        add(class, old.of(class), false);
-    }
-    stacks
 }
