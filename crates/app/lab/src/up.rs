@@ -78,8 +78,10 @@ pub async fn run(arguments: &UpArgs) -> anyhow::Result<ExitCode> {
             // Without a reader the lab is up all the same.
             let _ = writeln!(
                 std::io::stdout(),
-                "Lab {} is up: {workloads} workloads on {hosts} hosts, policy in force ({seconds:.1} s)",
-                lab.name
+                "Lab {} is up: {} on {}, policy in force ({seconds:.1} s)",
+                lab.name,
+                count(workloads, "workload"),
+                count(hosts, "host"),
             );
             Ok(ExitCode::SUCCESS)
         }
@@ -160,7 +162,7 @@ async fn build(folder: &Folder, plan: Plan, gate: &Arc<Gate>) -> anyhow::Result<
     let namespaces = tokio::task::spawn_blocking(move || make_namespaces(&at, &of, &through));
     let server = start_api_server(folder, &mut lab)?;
     namespaces.await??;
-    step.finish(&format!("{} hosts on one wire", lab.hosts.len()));
+    step.finish(&format!("{} on one wire", count(lab.hosts.len(), "host")));
 
     let step = Step::begin("API", 0);
     let url = process::wait_for_line(
@@ -279,4 +281,10 @@ fn write_kubeconfig(folder: &Folder, lab: &Lab) -> anyhow::Result<()> {
         "current-context": name,
     });
     write_whole(&folder.kubeconfig(), &serde_json::to_vec_pretty(&config)?)
+}
+
+/// `1 host`, `2 hosts`.
+fn count(count: usize, what: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{plural}")
 }

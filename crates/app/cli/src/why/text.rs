@@ -38,6 +38,13 @@ pub fn render(asked: &Asked) -> String {
 
 const END_OF_TIER: &str = "end of tier";
 
+/// Whether the host says what becomes of the traffic on that side: it begins or ends there.
+fn judged_by_host(case: &Case, direction: Direction) -> bool {
+    case.hosts
+        .iter()
+        .any(|step| step.direction == direction && matches!(step.stage, None | Some("local")))
+}
+
 #[derive(Default)]
 struct Text(String);
 
@@ -80,7 +87,7 @@ impl Text {
             }
             match side {
                 Some(side) => self.side(side),
-                None if case.within_endpoint => {}
+                None if case.within_endpoint || judged_by_host(case, direction) => {}
                 None => {
                     let why = if party.host_network {
                         "in its host's network"
