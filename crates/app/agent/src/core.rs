@@ -21,6 +21,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ipnet::IpNet;
 use ocicat_api::config::{FelixConfiguration, KubeControllersConfiguration};
 use ocicat_api::{Kind, Object, ObjectKey, Problem};
 use ocicat_compile::Compiler;
@@ -113,6 +114,10 @@ pub struct Core {
     walker: connections::Walker,
     records: Records,
     topology: Topology,
+    /// What workloads ask to send from besides their addresses.
+    asked_sources: BTreeMap<ObjectKey, Vec<IpNet>>,
+    /// Interfaces whose IPv4 sources only our table checks.
+    unfiltered: BTreeSet<String>,
     /// Which addresses of an endpoint need routes of their own.
     stray_owners: BTreeMap<ObjectKey, Vec<IpAddr>>,
     routes: BTreeSet<ocicat_node::Route>,
@@ -168,6 +173,9 @@ impl Core {
             engine.set_addresses(&key, &record.addresses);
             engine.set_local(&key, ocicat_policy::Place::Local);
         }
+        // As the agent before may have left them.
+        let interfaces = records.all().map(|record| record.interface.clone());
+        let unfiltered = interfaces.collect();
         let mut core = Self {
             engine,
             compiler: Compiler::new(config.program.clone()),
@@ -178,6 +186,8 @@ impl Core {
             walker: connections::Walker::start()?,
             records,
             topology: Topology::default(),
+            asked_sources: BTreeMap::new(),
+            unfiltered,
             stray_owners: BTreeMap::new(),
             routes: BTreeSet::new(),
             routes_changed: true,
@@ -316,6 +326,7 @@ impl Core {
         let key = object.key();
         self.note_topology(&object);
         self.note_configuration(&object);
+        self.note_sources(&object);
         self.note_host_object(&object);
         if report::is_policy(key.kind) {
             if problems.is_empty() {
@@ -337,6 +348,7 @@ impl Core {
     fn remove(&mut self, key: &ObjectKey) {
         self.forget_topology(key);
         self.forget_configuration(key);
+        self.asked_sources.remove(key);
         self.release(key);
         self.plan_retry(hosts::retry_after(key.kind));
         self.problems.remove(key);

@@ -21,6 +21,8 @@ pub struct Effective {
     pub program: ocicat_compile::Config,
     /// `None` for never.
     pub audit_every: Option<Duration>,
+    /// Workloads may ask to send from other sources than their addresses.
+    pub spoofing: bool,
 }
 
 impl Effective {
@@ -29,6 +31,7 @@ impl Effective {
         Self {
             program: base.program.clone(),
             audit_every: Some(AUDIT_EVERY),
+            spoofing: false,
         }
     }
 }
@@ -116,10 +119,8 @@ fn apply(base: &Config, x: &FelixConfiguration, out: &mut Effective) -> Vec<Prob
         let interval = Duration::from_millis(interval);
         out.audit_every = (!interval.is_zero()).then(|| interval.max(Duration::from_secs(1)));
     }
-    if x.source_spoofing == Some(SourceSpoofing::Any) {
-        let message = "Any is not supported: workloads send from their own addresses only, and the \
-                       annotation cni.projectcalico.org/allowedSourcePrefixes has no effect";
-        problems.push(Problem::error("spec.workloadSourceSpoofing", message));
+    if let Some(spoofing) = x.source_spoofing {
+        out.spoofing = spoofing == SourceSpoofing::Any;
     }
     problems
 }

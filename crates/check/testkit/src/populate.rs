@@ -324,6 +324,7 @@ fn workload(random: &mut Random, space: &str, name: &str) -> WorkloadEndpoint {
         profiles: random.several(0, 4, |random| profile_name(random, space)),
         service_account: random.maybe(50, |random| random.pick(&ACCOUNTS).into()),
         ports: random.several(0, 2, endpoint_port),
+        allowed_sources: Vec::new(),
     }
 }
 

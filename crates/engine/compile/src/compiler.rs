@@ -246,6 +246,7 @@ impl Compiler {
             id,
             e.attachment.as_ref(),
             e.policy.as_ref(),
+            &self.config,
             self.epoch,
             |stack| self.stacks.get(&stack).map(|installed| installed.number),
         )

@@ -29,6 +29,19 @@ pub struct Config {
     pub failsafe_inbound: Vec<Failsafe>,
     /// Ports of others that no policy of host endpoints closes to the host.
     pub failsafe_outbound: Vec<Failsafe>,
+    /// What workloads may send from besides their addresses.
+    pub sources: Vec<Source>,
+}
+
+/// Something that a workload may send from besides its addresses. It is judged as if it came from its
+/// first address of that family; rules that ask about the near side see that one.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Source {
+    /// Host-side interface.
+    pub interface: String,
+    /// MAC of the workload's side.
+    pub mac: [u8; 6],
+    pub net: IpNet,
 }
 
 /// `defaultEndpointToHostAction`.
@@ -70,6 +83,7 @@ impl Default for Config {
             endpoint_to_host: EndpointToHost::Drop,
             failsafe_inbound: Vec::new(),
             failsafe_outbound: Vec::new(),
+            sources: Vec::new(),
         }
     }
 }
@@ -91,6 +105,12 @@ impl Config {
     #[must_use]
     pub fn passed(&self) -> u32 {
         highest(self.mark_mask & !self.ended() & !self.decided())
+    }
+
+    /// What the workload of an interface may send from besides its addresses.
+    pub fn sources_of(&self, interface: &str) -> impl Iterator<Item = &Source> {
+        let sources = self.sources.iter();
+        sources.filter(move |source| source.interface == interface)
     }
 
     /// Whether an interface of that name is a workload's.

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use ocicat_node::{Attachment, EndpointPolicy, StackId};
 use ocicat_program::nft::{Element, IfName, Value, Verdict};
 
+use crate::Config;
 use crate::layout::{Epoch, Named};
 use crate::stack::StackNumber;
 
@@ -14,6 +15,7 @@ pub(crate) fn elements(
     id: &str,
     attachment: Option<&Attachment>,
     policy: Option<&EndpointPolicy>,
+    config: &Config,
     epoch: Epoch,
     stack: impl Fn(StackId) -> Option<StackNumber>,
 ) -> Vec<(Named, Element)> {
@@ -41,10 +43,22 @@ pub(crate) fn elements(
     let judged = policy
         .map(|policy| policy.addresses.as_slice())
         .unwrap_or_default();
-    for local in judged
+    let judged = judged
         .iter()
-        .filter(|local| attachment.addresses.contains(&local.address))
-    {
+        .filter(|local| attachment.addresses.contains(&local.address));
+    for named in [Named::EgressOther4, Named::EgressOther6] {
+        let of_family = |address: IpAddr| address.is_ipv4() == (named == Named::EgressOther4);
+        let mut sources = config.sources_of(&attachment.interface);
+        let first = judged.clone().find(|local| of_family(local.address));
+        let number = first.and_then(|local| stack(local.egress));
+        if let Some(number) = number.filter(|_| sources.any(|x| of_family(x.net.addr()))) {
+            let element = Element::new([interface.clone()])
+                .verdict(Verdict::Goto(number.chain(epoch)))
+                .comment(id);
+            out.push((named, element));
+        }
+    }
+    for local in judged {
         let (egress, ingress, value) = match local.address {
             IpAddr::V4(a) => (Named::Egress4, Named::Ingress4, Value::Ipv4Addr(a)),
             IpAddr::V6(a) => (Named::Egress6, Named::Ingress6, Value::Ipv6Addr(a)),

@@ -66,6 +66,10 @@ pub enum Named {
     /// `iifname . ip saddr`: the stack that judges what a workload sends.
     Egress4,
     Egress6,
+    /// `iifname`: the stack that judges what a workload sends from sources that are not its addresses
+    /// and are allowed.
+    EgressOther4,
+    EgressOther6,
     /// `oifname . ip daddr`: the stack that judges what a workload receives.
     Ingress4,
     Ingress6,
@@ -168,9 +172,11 @@ impl HostStage {
 }
 
 impl Named {
-    pub(crate) const FIXED: [Self; 21] = [
+    pub(crate) const FIXED: [Self; 23] = [
         Self::Egress4,
         Self::Egress6,
+        Self::EgressOther4,
+        Self::EgressOther6,
         Self::Ingress4,
         Self::Ingress6,
         Self::Source4,
@@ -203,6 +209,8 @@ impl Named {
         epoch.name(match self {
             Self::Egress4 => "egress4",
             Self::Egress6 => "egress6",
+            Self::EgressOther4 => "egress_other4",
+            Self::EgressOther6 => "egress_other6",
             Self::Ingress4 => "ingress4",
             Self::Ingress6 => "ingress6",
             Self::Source4 => "source4",

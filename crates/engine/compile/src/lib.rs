@@ -57,6 +57,6 @@ mod skeleton;
 mod stack;
 
 pub use compiler::{Compiler, Update};
-pub use config::{Config, DenyAction, EndpointToHost, Failsafe};
+pub use config::{Config, DenyAction, EndpointToHost, Failsafe, Source};
 pub use host::{HostLink, endpoint_of_link};
 pub use layout::{Epoch, HostStage, Named, TABLE, kernel_outcome, outcome_of};

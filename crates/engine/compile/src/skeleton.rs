@@ -1,5 +1,6 @@
 //! The chains and maps that every program has, whatever the policy says.
 
+use ipnet::IpNet;
 use ocicat_program::nft::build::{
     self, CT_STATE_INVALID, CT_STATE_NEW, ICMP_CODE, ICMP_TYPE, ICMPV6_CODE, ICMPV6_TYPE, IIFNAME,
     IP_DADDR, IP_SADDR, IP6_DADDR, IP6_SADDR, L4PROTO, Load, MARK, OIFNAME, PRIORITY, TH_DPORT,
@@ -37,6 +38,7 @@ pub(crate) fn set(named: Named, epoch: Epoch) -> Set {
     match named {
         Named::Egress4 | Named::Ingress4 => Set::vmap(name, [IfName, Ipv4Addr]),
         Named::Egress6 | Named::Ingress6 => Set::vmap(name, [IfName, Ipv6Addr]),
+        Named::EgressOther4 | Named::EgressOther6 => Set::vmap(name, [IfName]),
         Named::Source4 => Set::new(name, [IfName, EtherAddr, Ipv4Addr]),
         Named::Source6 => Set::new(name, [IfName, EtherAddr, Ipv6Addr]),
         Named::SourceMac => Set::new(name, [IfName, EtherAddr]),
@@ -65,8 +67,8 @@ pub(crate) fn chains(epoch: Epoch, config: &Config) -> Vec<Op> {
         .map(|name| Op::AddChain(Chain::regular(&epoch.name(name))))
         .collect();
     let rules = [
-        spoof(epoch),
-        from_workload(epoch),
+        spoof(epoch, config),
+        from_workload(epoch, config),
         to_workload(epoch),
         input(epoch, config),
         forward(epoch, config),
@@ -201,12 +203,12 @@ fn not_workload(config: &Config, name_not: fn(&str) -> Vec<Expression>) -> Vec<E
         .collect()
 }
 
-fn spoof(epoch: Epoch) -> Vec<Rule> {
+fn spoof(epoch: Epoch, config: &Config) -> Vec<Rule> {
     let chain = epoch.name("spoof");
     let rule = || Rule::new(&chain);
     let pass = || build::verdict(Verdict::Return);
     let mac = build::ETHER_SADDR;
-    vec![
+    let mut rules = vec![
         rule()
             .with(build::ether_ipv4())
             .with(build::in_set(
@@ -232,20 +234,56 @@ fn spoof(epoch: Epoch) -> Vec<Rule> {
             .with(build::one_of(&[ICMPV6_TYPE], neighbour_types()))
             .with(pass())
             .comment("neighbour discovery"),
+    ];
+    rules.extend(config.sources.iter().map(|source| {
+        rule()
+            .with(in_net(IP_SADDR, IP6_SADDR, source.net))
+            .with(build::iifname(&source.interface))
+            .with(build::eq(mac, &Value::EtherAddr(source.mac)))
+            .with(pass())
+            .comment("a source that it is allowed")
+    }));
+    rules.push(
         rule()
             .with(build::counter())
             .with(build::verdict(Verdict::Drop))
             .comment("a source that is not the workload's"),
-    ]
+    );
+    rules
 }
 
-fn from_workload(epoch: Epoch) -> Vec<Rule> {
-    stacks_of(
-        &epoch.name("from_workload"),
-        IIFNAME,
-        [IP_SADDR, IP6_SADDR],
-        [Named::Egress4.name(epoch), Named::Egress6.name(epoch)],
-    )
+/// The address is in the net, and of its family.
+fn in_net(four: Load, six: Load, net: IpNet) -> Vec<Expression> {
+    let (family, prefix) = match net {
+        IpNet::V4(net) => (
+            build::ether_ipv4(),
+            build::ipv4_prefix(four, net.network(), net.prefix_len()),
+        ),
+        IpNet::V6(net) => (
+            build::ether_ipv6(),
+            build::ipv6_prefix(six, net.network(), net.prefix_len()),
+        ),
+    };
+    family.into_iter().chain(prefix).collect()
+}
+
+fn from_workload(epoch: Epoch, config: &Config) -> Vec<Rule> {
+    let chain = epoch.name("from_workload");
+    let maps = [Named::Egress4.name(epoch), Named::Egress6.name(epoch)];
+    let mut rules = stacks_of(&chain, IIFNAME, [IP_SADDR, IP6_SADDR], maps);
+    let others = config.sources.iter().map(|source| {
+        let named = match source.net {
+            IpNet::V4(_) => Named::EgressOther4,
+            IpNet::V6(_) => Named::EgressOther6,
+        };
+        Rule::new(&chain)
+            .with(in_net(IP_SADDR, IP6_SADDR, source.net))
+            .with(build::iifname(&source.interface))
+            .with(build::vmap(&[IIFNAME], &named.name(epoch)))
+    });
+    let end = rules.len() - 1;
+    rules.splice(end..end, others);
+    rules
 }
 
 fn to_workload(epoch: Epoch) -> Vec<Rule> {

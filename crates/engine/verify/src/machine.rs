@@ -250,10 +250,20 @@ impl Inside {
                     IpFamily::V6 => vec![0x86, 0xdd],
                 }));
             }
-            (PayloadBase::Network, 12, 4) if family == IpFamily::V4 => Field::Source,
-            (PayloadBase::Network, 16, 4) if family == IpFamily::V4 => Field::Destination,
-            (PayloadBase::Network, 8, 16) if family == IpFamily::V6 => Field::Source,
-            (PayloadBase::Network, 24, 16) if family == IpFamily::V6 => Field::Destination,
+            (PayloadBase::Network, offset, 1..=16) if len * 8 <= family.bits() => {
+                let field = match (family, offset) {
+                    (IpFamily::V4, 12) | (IpFamily::V6, 8) => Field::Source,
+                    (IpFamily::V4, 16) | (IpFamily::V6, 24) => Field::Destination,
+                    _ => return Err(Unsupported(format!("bytes are read at network {offset}"))),
+                };
+                // The beginning of an address, where a prefix ends with a byte.
+                let full = self.packets.full_mask(field);
+                let low = (1_u128 << (family.bits() - len * 8)) - 1;
+                return Ok(Held::Field {
+                    field,
+                    mask: full & !low,
+                });
+            }
             (PayloadBase::Transport, 0, 2) => Field::SourcePort,
             (PayloadBase::Transport, 2, 2) => Field::DestinationPort,
             (PayloadBase::Transport, 0, 1) => Field::IcmpType,
@@ -377,10 +387,23 @@ impl Inside {
             }
             Held::Field { field, mask } => {
                 let full = self.packets.full_mask(field);
-                if mask != full || value.len() * 8 != self.packets.bits(field) as usize {
-                    return Err(Unsupported(format!("a part of {field:?} is compared")));
-                }
-                let wanted = satisfying((of_bytes(value), full));
+                let rest = self.packets.bits(field) as usize - value.len() * 8;
+                let wanted = if mask == full && rest == 0 {
+                    satisfying((of_bytes(value), full))
+                } else {
+                    let low = full & !mask;
+                    let first = of_bytes(value) << rest;
+                    // A value with bits outside of the prefix equals nothing.
+                    let equal: Vec<_> = (first & low == 0)
+                        .then_some((first, first | low))
+                        .into_iter()
+                        .collect();
+                    match op {
+                        CmpOp::Eq => Ranges::of(equal),
+                        CmpOp::Neq => Ranges::of(vec![(0, full)]).without(&Ranges::of(equal)),
+                        _ => return Err(Unsupported(format!("a part of {field:?} is ordered"))),
+                    }
+                };
                 self.split(field, &wanted, next, behind);
             }
         }

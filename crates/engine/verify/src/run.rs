@@ -320,9 +320,7 @@ fn looks_of(rule: &Rule) -> Looks {
         } => match (base, offset, len) {
             (PayloadBase::Link, 12, 2) => FAMILY,
             (PayloadBase::Link, ..) => bit(Field::SourceMac),
-            (PayloadBase::Network, 12, 4) | (PayloadBase::Network, 8, 16) => {
-                FAMILY | bit(Field::Source)
-            }
+            (PayloadBase::Network, 12 | 8, _) => FAMILY | bit(Field::Source),
             (PayloadBase::Network, ..) => FAMILY | bit(Field::Destination),
             (PayloadBase::Transport, 0, 2) => bit(Field::Protocol) | bit(Field::SourcePort),
             (PayloadBase::Transport, 2, 2) => bit(Field::Protocol) | bit(Field::DestinationPort),

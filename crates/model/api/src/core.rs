@@ -60,6 +60,20 @@ pub struct WorkloadEndpoint {
     pub profiles: Vec<Arc<str>>,
     pub service_account: Option<Arc<str>>,
     pub ports: Vec<EndpointPort>,
+    /// `allowSpoofedSourcePrefixes`: what it may send from besides its addresses, where the
+    /// configuration lets workloads ask for that.
+    pub allowed_sources: Vec<IpNet>,
+}
+
+impl Pod {
+    /// The annotation that says what a pod may send from besides its addresses: a JSON list of CIDRs.
+    pub const ALLOWED_SOURCES: &str = "cni.projectcalico.org/allowedSourcePrefixes";
+
+    /// What that annotation says; nothing if it cannot be read, which its decoding has reported.
+    #[must_use]
+    pub fn allowed_sources(&self) -> Vec<IpNet> {
+        crate::decode::allowed_sources(&self.metadata).unwrap_or_default()
+    }
 }
 
 /// A host: `v1` Node or `projectcalico.org/v3` Node.

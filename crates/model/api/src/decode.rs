@@ -59,6 +59,7 @@ pub(crate) mod ignored {
         IGNORED_NODE as KUBE_CONTROLLERS_NODE,
     };
 }
+pub(crate) use self::core::allowed_sources;
 pub(crate) use meta::NAMESPACE_NAME_LABEL;
 
 use envelope::Envelope;

@@ -1,7 +1,7 @@
 //! The configuration that is written as resources, and what follows from it.
 
 use ocicat_api::{Kind, Object, ObjectKey, Problem};
-use ocicat_compile::Config;
+use ocicat_compile::{Config, Source};
 use ocicat_kernel::conntrack::{Filter, MarkChange};
 
 use super::Core;
@@ -43,7 +43,10 @@ impl Core {
             .iter()
             .filter_map(|name| self.felix.get(*name))
             .collect();
-        let (effective, problems) = felix::effective(&self.config, &found);
+        let (mut effective, problems) = felix::effective(&self.config, &found);
+        if effective.spoofing {
+            effective.program.sources = self.allowed_sources();
+        }
         let keys = found.iter().map(|x| felix_key(&x.metadata.name));
         self.configuration_problems = keys.zip(problems).collect();
         self.denied.set_prefixes(&effective.program);
@@ -65,6 +68,36 @@ impl Core {
         // Which links are workloads' may be another matter now.
         self.take_links();
         Ok(true)
+    }
+
+    /// What attached workloads ask to send from besides their addresses.
+    fn allowed_sources(&self) -> Vec<Source> {
+        let mut sources: Vec<Source> = Vec::new();
+        for record in self.records.all() {
+            let nets = self.asked_sources.get(&record.workload.key());
+            sources.extend(nets.into_iter().flatten().map(|net| Source {
+                interface: record.interface.clone(),
+                mac: record.mac,
+                net: *net,
+            }));
+        }
+        sources.sort();
+        sources.dedup();
+        sources
+    }
+
+    /// Keeps what a workload asks to send from.
+    pub(super) fn note_sources(&mut self, object: &Object) {
+        let nets = match object {
+            Object::Pod(pod) => pod.allowed_sources(),
+            Object::WorkloadEndpoint(endpoint) => endpoint.allowed_sources.clone(),
+            _ => return,
+        };
+        if nets.is_empty() {
+            self.asked_sources.remove(&object.key());
+        } else {
+            self.asked_sources.insert(object.key(), nets);
+        }
     }
 
     /// Gives live connections the marks that another mask has for what they are, so that they go on.

@@ -304,6 +304,35 @@ impl Core {
         Ok(name)
     }
 
+    /// The verdict on what comes from a source that is no address of a workload and that some may send
+    /// from: which one does is not known here, so it goes on if one of them may.
+    fn by_allowed_source(
+        &self,
+        source: IpAddr,
+        judge: impl Fn(LocalAddress) -> Verdict,
+    ) -> Option<Verdict> {
+        let config = self.compiler.config();
+        let mut verdict = None;
+        if !config.sources.iter().any(|x| x.net.contains(&source)) {
+            return None;
+        }
+        for (_, attachment, policy) in self.compiler.endpoints() {
+            let mut sources = config.sources_of(&attachment.interface);
+            let of_family = |local: &&LocalAddress| local.address.is_ipv4() == source.is_ipv4();
+            if sources.any(|allowed| allowed.net.contains(&source))
+                && let Some(near) = policy.and_then(|x| x.addresses.iter().find(of_family))
+            {
+                let one = judge(*near);
+                verdict = Some(if verdict == Some(Verdict::Allow) {
+                    Verdict::Allow
+                } else {
+                    one
+                });
+            }
+        }
+        verdict
+    }
+
     /// The verdict on a connection's first packet, after translation of its destination. `None`
     /// if it concerns no workload of this host.
     fn verdict(
@@ -320,9 +349,12 @@ impl Core {
                 .and_then(|n| self.compiler.judge(stack(n), far, &service));
             outcome.map_or(Verdict::Deny, |outcome| outcome.verdict)
         };
-        let egress = local
-            .get(&source)
-            .map(|near| judge(near, |n| n.egress, destination));
+        let egress = match local.get(&source) {
+            Some(near) => Some(judge(near, |n| n.egress, destination)),
+            None => {
+                self.by_allowed_source(source, |near| judge(&Some(near), |n| n.egress, destination))
+            }
+        };
         let ingress = local
             .get(&destination)
             .map(|near| judge(near, |n| n.ingress, source));

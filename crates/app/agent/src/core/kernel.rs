@@ -67,6 +67,7 @@ impl Core {
             }
         }
         self.commits += 1;
+        self.filter_reverse_paths();
         self.note_host_commit(touches_hosts);
         let now = Instant::now();
         if self.compiler.has_garbage() {
@@ -181,7 +182,7 @@ impl Core {
         let subject = ocicat_verify::Subject {
             ruleset: found,
             state: &state,
-            config: &self.config.program,
+            config: self.compiler.config(),
             numbering: ocicat_verify::Numbering::Same,
         };
         let mut verification = ocicat_verify::Verification::new(subject, self.judged());
@@ -206,7 +207,7 @@ impl Core {
         Ok(Box::new(Snapshot {
             ruleset,
             state: self.engine.snapshot(),
-            config: self.config.program.clone(),
+            config: self.compiler.config().clone(),
             attached: self.judged(),
             numbering: ocicat_verify::Numbering::Same,
         }))

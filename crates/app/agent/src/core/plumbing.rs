@@ -1,9 +1,10 @@
 //! Attaching workloads to this host, and detaching them.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
-use ocicat_kernel::attach;
+use ocicat_kernel::{attach, sysctl};
 use ocicat_node::{Attachment, EndpointId};
 use tokio::sync::oneshot;
 
@@ -84,6 +85,7 @@ impl Core {
         self.records.put(record.clone())?;
         let key = record.workload.key();
         self.note_topology(&object);
+        self.note_sources(&object);
         self.engine.upsert(&object);
         self.engine.set_addresses(&key, &record.addresses);
         self.engine.set_local(&key, ocicat_policy::Place::Local);
@@ -177,6 +179,25 @@ impl Core {
             differences.push(format!("{id} has no policy in force"));
         }
         Ok(differences)
+    }
+
+    /// The kernel's own check of IPv4 sources knows a workload's addresses only. Where it may send from
+    /// others our table checks alone, as it does for IPv6.
+    pub(super) fn filter_reverse_paths(&mut self) {
+        let config = self.compiler.config();
+        let of_v4 = config.sources.iter().filter(|x| x.net.addr().is_ipv4());
+        let wanted: BTreeSet<String> = of_v4.map(|x| x.interface.clone()).collect();
+        let before = std::mem::replace(&mut self.unfiltered, wanted.clone());
+        let again = before.difference(&wanted).map(|name| (name, "1"));
+        for (name, value) in wanted.iter().map(|name| (name, "0")).chain(again) {
+            let setting = sysctl::of_interface(sysctl::Family::V4, name, "rp_filter");
+            match sysctl::write(&setting, value) {
+                // Its interface is gone.
+                Err(error) if error.is_not_found() => {}
+                Err(error) => tracing::error!(%error, "cannot set the reverse path filter"),
+                Ok(()) => {}
+            }
+        }
     }
 
     /// The attached workloads whose interfaces exist.

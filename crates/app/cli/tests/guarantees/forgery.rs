@@ -4,6 +4,8 @@
 //! Nothing but the forgery is in the way: no policy selects anybody, and what workloads send to their
 //! host is accepted. The same frames without forgery arrive, so the forged ones would.
 
+pub mod allowed;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};

@@ -9,6 +9,7 @@ use ocicat_nft::Connection;
 use ocicat_nft::object::{Data, Element, Op, Ruleset, Set, TableId, Transaction, Value, Verdict};
 use serde_json::json;
 
+use crate::forgery::allowed;
 use crate::hosts::world::{host_endpoint, host_policy};
 use crate::support::api::policy;
 use crate::support::cluster::{Choice, Cluster};
@@ -28,6 +29,8 @@ fn one_changed_element_of_any_map_is_found_and_repaired() {
     let server = cluster.workload(0, "shop", "server", &[]);
     let _client = cluster.workload(0, "shop", "client", &[]);
     cluster.api.create(&everything());
+    allowed::ask(&cluster, ("shop", "server"));
+    cluster.api.create(&allowed::felix("Any"));
     every_stage(&cluster);
     let host = &cluster.hosts[0];
     let verify = json!({ "op": "verify" });

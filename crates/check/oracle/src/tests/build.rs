@@ -84,6 +84,7 @@ pub fn wep(namespace: &str, name: &str, address: &str, pairs: &[(&str, &str)]) -
         profiles: Vec::new(),
         service_account: None,
         ports: Vec::new(),
+        allowed_sources: Vec::new(),
     }
 }
 

@@ -95,6 +95,7 @@ pub(super) fn wep(name: &str, label_text: &str, address_text: &str) -> WorkloadE
         profiles: vec![profile.into()],
         service_account: None,
         ports: Vec::new(),
+        allowed_sources: Vec::new(),
     }
 }
 

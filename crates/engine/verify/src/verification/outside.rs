@@ -98,7 +98,15 @@ impl Verification<'_> {
                 .addresses
                 .iter()
                 .filter(|address| family(**address) == of);
-            let own = Ranges::of(own.map(|a| (number(*a), number(*a))).collect());
+            let own = own.map(|a| (number(*a), number(*a)));
+            // And what the configuration lets it send from.
+            let sources = self.subject.config.sources_of(&one.attachment.interface);
+            let sources = sources
+                .filter(|source| {
+                    family(source.net.addr()) == of && source.mac == one.attachment.mac
+                })
+                .map(|source| (number(source.net.network()), number(source.net.broadcast())));
+            let own = Ranges::of(own.chain(sources).collect());
             let packets = self.all(of, &one.attachment.interface, "");
             self.report.questions += 1;
             for fate in self.run.enter("prerouting", &packets)? {

@@ -6,10 +6,13 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use ipnet::IpNet;
+
 use super::entity::net;
 use super::meta::shared;
 use super::node::{Node, Path, Problems, Read};
 use crate::core::{EndpointPort, Node as Host, Pod, WorkloadEndpoint};
+use crate::net::parse_net;
 use crate::{Metadata, Protocol};
 
 /// Service account of pods that name none.
@@ -55,6 +58,13 @@ pub(super) fn pod(root: &Node<'_>, metadata: Metadata, problems: &mut Problems) 
                 Vec::new()
             }
         };
+    }
+    if let Err(text) = allowed_sources(&pod.metadata) {
+        let message = format!(
+            "{}: {text:?}: expected a JSON list of CIDRs",
+            Pod::ALLOWED_SOURCES
+        );
+        problems.error(&Path::Key(&root.path, "metadata"), message);
     }
     pod
 }
@@ -145,6 +155,16 @@ pub(super) fn annotated_addresses(metadata: &Metadata) -> Result<Vec<IpAddr>, &s
     entries.map(|entry| host_part(entry).ok_or(entry)).collect()
 }
 
+/// What [`Pod::ALLOWED_SOURCES`] lists, host bits cleared; as an error the text that is no such list.
+pub(crate) fn allowed_sources(metadata: &Metadata) -> Result<Vec<IpNet>, &str> {
+    let Some(text) = metadata.annotations.get(Pod::ALLOWED_SOURCES) else {
+        return Ok(Vec::new());
+    };
+    let entries: Vec<&str> = serde_json::from_str(text).map_err(|_| &**text)?;
+    let nets = entries.iter().map(|entry| parse_net(entry).ok());
+    nets.collect::<Option<_>>().ok_or(text)
+}
+
 /// The address of `address` or `address/length`.
 fn host_part(text: &str) -> Option<IpAddr> {
     text.split_once('/')
@@ -187,6 +207,7 @@ pub(super) fn workload_endpoint(
         service_account: text("serviceAccountName", problems)
             .or_else(|| text("serviceAccount", problems)),
         ports: spec.each("ports", problems, endpoint_port),
+        allowed_sources: spec.each("allowSpoofedSourcePrefixes", problems, net),
         metadata,
     }
 }

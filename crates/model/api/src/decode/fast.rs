@@ -14,7 +14,7 @@ use std::sync::Arc;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 
-use super::core::{annotated_addresses, parse_mac};
+use super::core::{allowed_sources, annotated_addresses, parse_mac};
 use super::{Decoded, names};
 use crate::core::{EndpointPort, Namespace, Pod, WorkloadEndpoint};
 use crate::limits::ANNOTATION_BYTES;
@@ -139,6 +139,8 @@ struct RawSpec<'a> {
     profiles: Option<Vec<Text<'a>>>,
     #[serde(borrow, default)]
     ports: Option<Vec<Mapping<RawPort<'a>>>>,
+    #[serde(default)]
+    allow_spoofed_source_prefixes: Option<IgnoredAny>,
 }
 
 #[derive(serde::Deserialize)]
@@ -360,6 +362,7 @@ fn pod(metadata: Metadata, spec: RawSpec<'_>, status: RawStatus<'_>) -> Option<P
     if addresses.is_empty() {
         addresses = annotated_addresses(&metadata).ok()?;
     }
+    allowed_sources(&metadata).ok()?;
     let account = spec
         .service_account_name
         .or(spec.service_account)
@@ -404,6 +407,9 @@ fn port_protocol(text: &Text<'_>) -> Option<Protocol> {
 }
 
 fn workload_endpoint(metadata: Metadata, spec: RawSpec<'_>) -> Option<WorkloadEndpoint> {
+    if spec.allow_spoofed_source_prefixes.is_some() {
+        return None;
+    }
     let mut addresses = Vec::new();
     for text in spec.ip_networks.into_iter().flatten() {
         let net = parse_net(&text.0).ok()?;
@@ -441,6 +447,7 @@ fn workload_endpoint(metadata: Metadata, spec: RawSpec<'_>) -> Option<WorkloadEn
             .collect(),
         service_account: text(spec.service_account_name).or_else(|| text(spec.service_account)),
         ports,
+        allowed_sources: Vec::new(),
     })
 }
 

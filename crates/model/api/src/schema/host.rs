@@ -82,6 +82,13 @@ pub(super) fn workload_endpoint() -> Schema {
             "ipNetworks",
             list("The addresses.", text("One address.").pattern(NET)),
         )
+        .field(
+            "allowSpoofedSourcePrefixes",
+            list(
+                "What it may send from besides its addresses, where workloadSourceSpoofing is Any.",
+                text("A CIDR.").pattern(NET),
+            ),
+        )
         .field("profiles", list("Its profiles, in order.", text("A name.")))
         .field("serviceAccountName", text("The service account."))
         .field(
