@@ -225,11 +225,21 @@ fn neighbours_are_found_whatever_policy_says() {
     };
     let site = act.host("node-1");
     let _host = Host::install(&mut field, &act.world, mode, site).unwrap();
-    // Of fe80::1 (RFC 4291, section 2.7.1).
-    let solicited = (address("ff02::1:ff00:1"), Mac([0x33, 0x33, 0xff, 0, 0, 1]));
     let all = (address("ff02::1"), Mac([0x33, 0x33, 0, 0, 0, 1]));
     for link in [HOME, field.uplink(0)] {
-        let (far, _) = field.macs(link);
+        let (far, Mac([.., high, low])) = field.macs(link);
+        // Of the address that the kernel makes of that of the link (RFC 4291, section 2.7.1).
+        let group = [
+            0xff02,
+            0,
+            0,
+            0,
+            0,
+            1,
+            0xff00,
+            u16::from_be_bytes([high, low]),
+        ];
+        let solicited = (IpAddr::from(group), Mac([0x33, 0x33, 0xff, 0, high, low]));
         for ((destination, mac), kind, passes) in [
             (solicited, 135, true),
             (all, 136, true),
