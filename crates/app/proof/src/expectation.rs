@@ -276,7 +276,7 @@ pub(crate) fn shots(
             false => packet(field, &targets, tracking, random),
         };
         let packet = match translation {
-            Some(translation) if random.chance(3) && is_of_family(&packet, &translation) => {
+            Some(translation) if random.chance(5) && is_of_family(&packet, &translation) => {
                 translation.aim(&packet)
             }
             _ => packet,

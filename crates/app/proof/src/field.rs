@@ -1,7 +1,7 @@
 //! A host of namespaces: workload links, an uplink, and who watches them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -27,6 +27,9 @@ pub const LINKS: usize = 32;
 const BURST: usize = 256;
 /// How long an answer may take on a busy machine.
 const PATIENCE: Duration = Duration::from_millis(400);
+/// The same where there are few packets.
+const SHORT_PATIENCE: Duration = Duration::from_millis(100);
+const FEW: usize = 8;
 /// The last links: to everybody who is no workload of this host. Host endpoints of random worlds and of
 /// scenario files have these names.
 pub(crate) const UPLINKS: [&str; 3] = ["eth0", "eth1", "eth2"];
@@ -52,6 +55,8 @@ pub struct Field {
     links: Vec<Link>,
     routed: BTreeMap<IpAddr, LinkId>,
     own: BTreeSet<(LinkId, IpAddr)>,
+    /// What goes there is lost: a defect that must be found.
+    pub(crate) swallowed: Option<Ipv4Addr>,
     last_number: u32,
 }
 
@@ -122,6 +127,7 @@ impl Field {
             links,
             routed: BTreeMap::new(),
             own: BTreeSet::new(),
+            swallowed: None,
             last_number: 0,
         };
         field.route_the_rest()?;
@@ -264,8 +270,13 @@ impl Field {
             self.send(burst)?;
             self.observe(&mut answers)?;
         }
+        let patience = if frames.len() > FEW {
+            PATIENCE
+        } else {
+            SHORT_PATIENCE
+        };
         let mut last = Instant::now();
-        while !enough(&answers) && last.elapsed() < PATIENCE {
+        while !enough(&answers) && last.elapsed() < patience {
             if self.observe(&mut answers)? > 0 {
                 last = Instant::now();
             } else {

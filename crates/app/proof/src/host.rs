@@ -93,7 +93,8 @@ impl Host {
             let ops = vec![Op::DelTable];
             field.nft.commit(&Transaction { table, ops })?;
         }
-        field.nft.commit(&surroundings::table(mode.tracking))?;
+        let around = surroundings::table(mode.tracking, field.swallowed);
+        field.nft.commit(&around)?;
         let transaction = host.compiler.install(None);
         field
             .nft

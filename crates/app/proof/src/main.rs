@@ -85,9 +85,13 @@ fn soak(until: Duration, mut plan: Plan, limit: Option<u64>) -> ExitCode {
         if told.elapsed() > Duration::from_secs(30) {
             told = Instant::now();
             println!(
-                "{:>5} s, next seed {}: {tally}",
+                "{:>5} s, next seed {}: {} packets in {} worlds, {} allowed, {} denied",
                 start.elapsed().as_secs(),
-                plan.seed
+                plan.seed,
+                tally.packets,
+                tally.worlds,
+                tally.allowed,
+                tally.denied
             );
         }
     }

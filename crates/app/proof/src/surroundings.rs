@@ -1,7 +1,7 @@
 //! What a trial puts around the program under test: who hears what the host receives, who keeps the host
 //! itself silent, translation, and packets that are not tracked.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use ocicat_nft::object::build::{L4PROTO, MARK, TH_DPORT};
 use ocicat_nft::object::{
@@ -26,8 +26,8 @@ const LAST: i32 = priority::FILTER + 100;
 const TABLE: &str = "proof";
 const TRANSLATION: &str = "proof_nat";
 
-/// The table of the surroundings.
-pub(crate) fn table(tracking: Tracking) -> Transaction {
+/// The table of the surroundings. To `swallowed` nothing goes out.
+pub(crate) fn table(tracking: Tracking, swallowed: Option<Ipv4Addr>) -> Transaction {
     let base = |name: &str, hook, priority| {
         let chain = Chain::base(name, ChainKind::Filter, hook, priority, Policy::Accept);
         Op::AddChain(chain)
@@ -53,6 +53,15 @@ pub(crate) fn table(tracking: Tracking) -> Transaction {
             ops.push(base(name, hook, NOT_TRACKED));
             ops.push(Op::AddRule(Rule::new(name).with(build::notrack())));
         }
+    }
+    if let Some(address) = swallowed {
+        ops.push(base("hole", Hook::Postrouting, FIRST));
+        ops.push(Op::AddRule(
+            Rule::new("hole")
+                .with(build::ipv4())
+                .with(build::eq(build::IP_DADDR, &Value::Ipv4Addr(address)))
+                .with(build::verdict(Verdict::Drop)),
+        ));
     }
     Transaction {
         table: TableId::inet(TABLE),

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use ocicat_api as api;
+use ocicat_api::rule::{Action, Rule};
+use ocicat_api::{self as api, Object};
 use ocicat_oracle::{Census, Judgement, Way, World};
 use ocicat_testkit::{
     Answer, End, HostPath, Query, Random, Scenario, Step, Whom, minimise, random_change,
@@ -17,8 +18,10 @@ use crate::host::{Home, Host, Mode, Tracking, random_links, random_site};
 use crate::surroundings;
 use crate::tally::{Kind, Tally};
 
-/// How often packets are sent again before a difference counts: a busy machine may lose some.
+/// How often packets are sent before a difference counts: a busy machine may lose some.
 const ATTEMPTS: u32 = 3;
+/// The same of one packet, while the smallest world is looked for.
+const FEW_ATTEMPTS: u32 = 2;
 
 /// What a trial does.
 #[derive(Debug, Clone, Copy)]
@@ -70,6 +73,7 @@ pub fn trial(field: &mut Field, plan: &Plan) -> Result<Tally, Failure> {
     for configuration in random.several(0, 2, random_configuration) {
         world.put(configuration);
     }
+    log_more(&mut random, &mut world);
     let mut host = Host::install(field, &world, mode, random_site(&world))?;
     let mut tally = Tally {
         worlds: 1,
@@ -105,6 +109,26 @@ pub fn trial(field: &mut Field, plan: &Plan) -> Result<Tally, Failure> {
     Ok(tally)
 }
 
+/// Makes every fourth policy begin with rules that log: few rules of random worlds do, and what they log
+/// is seldom allowed.
+fn log_more(random: &mut Random, world: &mut World) {
+    for object in world.objects.values_mut() {
+        let (Object::CalicoNetworkPolicy(policy) | Object::GlobalNetworkPolicy(policy)) = object
+        else {
+            continue;
+        };
+        for rules in [&mut policy.ingress, &mut policy.egress] {
+            if let Some(first) = rules.first().filter(|_| random.chance(25)) {
+                let log = Rule {
+                    action: Action::Log,
+                    ..first.clone()
+                };
+                rules.insert(0, log);
+            }
+        }
+    }
+}
+
 /// A difference, and the packet if it is about one.
 pub(crate) type Difference = (String, Option<Box<Shot>>);
 
@@ -124,7 +148,12 @@ pub(crate) fn ask(
             .commit(&surroundings::translation(before, after))?;
     }
     let mut found = Ok(());
-    for attempt in 0..ATTEMPTS {
+    let attempts = if shots.len() > 1 {
+        ATTEMPTS
+    } else {
+        FEW_ATTEMPTS
+    };
+    for attempt in 0..attempts {
         if attempt > 0 {
             tally.repeated += 1;
         }

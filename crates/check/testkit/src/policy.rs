@@ -125,10 +125,10 @@ pub fn profile(random: &mut Random, name: &str) -> Profile {
 /// A rule of a Calico policy or of a profile.
 pub fn rule(random: &mut Random, direction: Direction) -> Rule {
     let action = random.weighted(&[
-        (38, Action::Allow),
-        (20, Action::Deny),
+        (40, Action::Allow),
+        (25, Action::Deny),
         (20, Action::Pass),
-        (22, Action::Log),
+        (15, Action::Log),
     ]);
     // CIDRs of one rule are of one family, and agree with `ipVersion`.
     let version = random.pick(&[4, 4, 6]);
