@@ -4,6 +4,7 @@ mod drift;
 mod garbage;
 mod host;
 mod moves;
+mod plan;
 mod update;
 
 use std::collections::BTreeMap;

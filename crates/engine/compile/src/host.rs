@@ -22,7 +22,7 @@ pub struct HostLink {
 }
 
 /// The host endpoint of each interface.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Assignment {
     /// By name of the interface.
     pub(crate) links: BTreeMap<String, EndpointId>,

@@ -12,7 +12,7 @@ use crate::layout::{self, Epoch};
 
 /// A family's prefix length. Orders IPv4 before IPv6 and long before short.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Length {
+pub(crate) struct Length {
     is_ipv6: bool,
     /// 128 less the length, so that long ones come first.
     shortness: u8,
@@ -53,17 +53,20 @@ impl Prefixes {
         self.classes.len()
     }
 
-    /// The class of an address whose longest match is this prefix, or would be if it were there.
-    pub(crate) fn class_around(&self, prefix: &IpNet) -> Option<ClassId> {
-        let longest = Length::of(prefix);
-        let lengths = self
-            .lengths
-            .range(longest..)
-            .filter(|l| l.is_ipv6 == longest.is_ipv6);
-        lengths.into_iter().find_map(|length| {
-            let around = IpNet::new(prefix.addr(), length.bits()).ok()?;
-            self.get(&around.trunc())
+    /// The prefix and those around it that have a class, longest first.
+    pub(crate) fn around(&self, prefix: &IpNet) -> impl Iterator<Item = (Length, ClassId)> + '_ {
+        let (longest, address) = (Length::of(prefix), prefix.addr());
+        let lengths = self.lengths.range(longest..).copied();
+        let lengths = lengths.take_while(move |length| length.is_ipv6 == longest.is_ipv6);
+        lengths.filter_map(move |length| {
+            let around = IpNet::new(address, length.bits()).ok()?;
+            Some((length, self.get(&around.trunc())?))
         })
+    }
+
+    /// Those that have a map.
+    pub(crate) fn lengths(&self) -> &BTreeSet<Length> {
+        &self.lengths
     }
 
     /// Longest match.

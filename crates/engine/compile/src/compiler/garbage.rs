@@ -34,11 +34,11 @@ impl Garbage {
         self.outcomes.get(&id)
     }
 
-    /// Takes back a near class that leads to that stack. `false` if it is not here.
-    pub(super) fn take_near(&mut self, stage: u32, class: ClassId, stack: StackNumber) -> bool {
-        let before = self.near.len();
-        self.near.retain(|known| *known != (stage, class, stack));
-        self.near.len() != before
+    /// Takes back a near class of a stage, if it is here.
+    pub(super) fn take_near(&mut self, stage: u32, class: ClassId) -> Option<StackNumber> {
+        let is_it = |known: &(u32, ClassId, StackNumber)| (known.0, known.1) == (stage, class);
+        let at = self.near.iter().position(is_it)?;
+        Some(self.near.swap_remove(at).2)
     }
 
     fn is_empty(&self) -> bool {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use ocicat_flow::{Direction, Outcome};
-use ocicat_node::{ClassId, EndpointId, HostEndpoint, ServiceMatch, Stage};
+use ocicat_node::{ClassId, EndpointId, HostEndpoint, ServiceMatch, Stage, StageStacks};
 use ocicat_program::nft::{Element, Op, Verdict};
 
 use super::moves::Moves;
@@ -14,6 +14,10 @@ use crate::Failsafe;
 use crate::host::{Assignment, BuiltStage, HostLink, link_element, near_element, near_set};
 use crate::layout::{Epoch, HostStage, Named};
 use crate::stack::StackNumber;
+
+mod stage;
+
+use stage::{StageChange, is_left};
 
 type Key = (EndpointId, HostStage);
 
@@ -30,9 +34,44 @@ pub(super) struct Hosts {
 }
 
 /// What a stage shall lead to.
-struct Wanted {
-    default: StackNumber,
-    near: BTreeMap<ClassId, StackNumber>,
+pub(super) struct Wanted {
+    pub(super) default: StackNumber,
+    pub(super) near: BTreeMap<ClassId, StackNumber>,
+}
+
+impl Wanted {
+    pub(super) fn of(&self, near: ClassId) -> StackNumber {
+        self.near.get(&near).copied().unwrap_or(self.default)
+    }
+}
+
+/// A stage of the host endpoint of some interface, and the host endpoint that the interface has next.
+pub(super) struct Handover {
+    way: (Stage, Direction),
+    from: (EndpointId, Arc<HostEndpoint>),
+    to: Option<(EndpointId, Arc<HostEndpoint>)>,
+}
+
+impl Handover {
+    pub(super) fn old(&self) -> Option<&StageStacks> {
+        self.from.1.stages.get(&self.way)
+    }
+
+    /// `None` if nothing judges there any more.
+    pub(super) fn new(&self) -> Option<&StageStacks> {
+        self.to.as_ref()?.1.stages.get(&self.way)
+    }
+
+    pub(super) fn is_change(&self) -> bool {
+        self.old() != self.new()
+    }
+
+    pub(super) fn asks_near(&self) -> bool {
+        let both = [self.old(), self.new()];
+        both.into_iter()
+            .flatten()
+            .any(|stacks| !stacks.by_near.is_empty())
+    }
 }
 
 impl Compiler {
@@ -125,14 +164,14 @@ impl Compiler {
         service.protocol.has_ports() && list.iter().any(fits)
     }
 
-    /// Brings the stages of host endpoints to what they shall be.
-    pub(super) fn update_hosts(
+    /// Takes over what host endpoints shall be. Returns what becomes of the stages that interfaces have.
+    pub(super) fn change_hosts(
         &mut self,
         changes: &BTreeMap<&EndpointId, Option<&Arc<HostEndpoint>>>,
-        moves: &Moves,
         update: &mut Update,
-    ) {
+    ) -> Vec<Handover> {
         let had_any = self.has_hosts();
+        let old = self.hosts.endpoints.clone();
         for (id, endpoint) in changes {
             match endpoint {
                 Some(endpoint) => {
@@ -142,29 +181,92 @@ impl Compiler {
                 None => self.hosts.endpoints.remove(*id),
             };
         }
-        if !had_any && !self.has_hosts() {
-            return;
-        }
         // The base chains are others.
         update.replace |= had_any != self.has_hosts();
-        if self.hosts.is_stale || !changes.is_empty() {
-            self.hosts.is_stale = false;
-            self.hosts.assignment =
-                Assignment::of(&self.hosts.endpoints, &self.hosts.links, &self.config);
+        let is_stale = std::mem::take(&mut self.hosts.is_stale) || !changes.is_empty();
+        let new = match is_stale {
+            true => Assignment::of(&self.hosts.endpoints, &self.hosts.links, &self.config),
+            false => self.hosts.assignment.clone(),
+        };
+        let before = std::mem::replace(&mut self.hosts.assignment, new);
+        self.handovers(&old, &before)
+    }
+
+    fn handovers(
+        &self,
+        old: &BTreeMap<EndpointId, Arc<HostEndpoint>>,
+        before: &Assignment,
+    ) -> Vec<Handover> {
+        let now = &self.hosts.assignment;
+        let links = before.links.keys().chain(now.links.keys());
+        let of_links = links.map(|link| {
+            let of = |assignment: &Assignment| assignment.get(link, &self.config).cloned();
+            (of(before), of(now))
+        });
+        let rest = (before.rest.clone(), now.rest.clone());
+        let pairs: BTreeSet<(Option<EndpointId>, Option<EndpointId>)> =
+            of_links.chain([rest]).collect();
+        let mut out = Vec::new();
+        for (from, to) in pairs {
+            let Some((from, old)) = from.and_then(|id| Some((id.clone(), old.get(&id)?))) else {
+                continue;
+            };
+            let new = to.and_then(|id| Some((id.clone(), self.hosts.endpoints.get(&id)?.clone())));
+            out.extend(old.stages.keys().map(|way| Handover {
+                way: *way,
+                from: (from.clone(), Arc::clone(old)),
+                to: new.clone(),
+            }));
+        }
+        out
+    }
+
+    /// Brings the stages of host endpoints to what they shall be.
+    pub(super) fn update_hosts(
+        &mut self,
+        handovers: &[Handover],
+        moves: &Moves,
+        update: &mut Update,
+    ) {
+        if self.hosts.endpoints.is_empty() && self.hosts.built.is_empty() {
+            return;
         }
         let wanted = self.wanted_stages();
-        for (key, wanted) in &wanted {
-            match self.hosts.built.remove(key) {
-                Some(built) => self.change_stage(key, built, wanted, moves, update),
-                None => self.build_stage(key, wanted, wanted.near.is_empty(), update),
-            }
+        let mut to: BTreeMap<Key, Vec<Option<&Wanted>>> = BTreeMap::new();
+        for handover in handovers {
+            let Some(stage) = HostStage::of(handover.way.0, handover.way.1) else {
+                continue;
+            };
+            let now = handover.to.as_ref();
+            let now = now.and_then(|(id, _)| wanted.get(&(id.clone(), stage)));
+            let key = (handover.from.0.clone(), stage);
+            to.entry(key).or_default().push(now);
         }
-        let gone: Vec<Key> = (self.hosts.built.keys())
-            .filter(|key| !wanted.contains_key(*key))
-            .cloned()
-            .collect();
-        for key in gone {
-            self.garbage.stages.extend(self.hosts.built.remove(&key));
+        for (key, built) in std::mem::take(&mut self.hosts.built) {
+            let to = to.remove(&key).unwrap_or_default();
+            let change = StageChange {
+                built: &built,
+                wanted: wanted.get(&key),
+                to,
+                moves,
+                prefixes: &self.prefixes,
+            };
+            let stays = wanted.get(&key).filter(|_| change.stays());
+            let bridge = stays.is_none().then(|| change.bridge()).flatten();
+            if let Some(wanted) = stays {
+                self.change_stage(&key, built, wanted, moves, update);
+                continue;
+            }
+            match bridge {
+                Some(bridge) => add_near(&built, &bridge, self.epoch, update),
+                None => update.replace = true,
+            }
+            self.garbage.stages.push(built);
+        }
+        for (key, wanted) in &wanted {
+            if !self.hosts.built.contains_key(key) {
+                self.build_stage(key, wanted, update);
+            }
         }
         self.point_links(update);
     }
@@ -189,21 +291,20 @@ impl Compiler {
         out
     }
 
-    fn build_stage(&mut self, key: &Key, wanted: &Wanted, is_plain: bool, update: &mut Update) {
+    fn build_stage(&mut self, key: &Key, wanted: &Wanted, update: &mut Update) {
         let built = BuiltStage {
             number: self.hosts.next_number,
             stage: key.1,
             default: wanted.default,
             near: wanted.near.clone(),
-            asks_near: !is_plain,
+            asks_near: !wanted.near.is_empty(),
         };
         self.hosts.next_number += 1;
         update.prepare.extend(built.make(self.epoch));
         self.hosts.built.insert(key.clone(), built);
     }
 
-    /// A stage that asks for the near class may be met by a packet between that look-up and the
-    /// next. What that packet could then meet must be of the old state or of the new one.
+    /// Changes the near classes of a stage that keeps its chains.
     fn change_stage(
         &mut self,
         key: &Key,
@@ -212,16 +313,6 @@ impl Compiler {
         moves: &Moves,
         update: &mut Update,
     ) {
-        let asks = built.asks_near || !wanted.near.is_empty();
-        if asks && moves.mixes_near(|class| wanted.near.get(&class).unwrap_or(&wanted.default)) {
-            update.replace = true;
-        }
-        if built.default != wanted.default || (!built.asks_near && !wanted.near.is_empty()) {
-            update.replace |= moves.touched && asks;
-            self.garbage.stages.push(built);
-            self.build_stage(key, wanted, wanted.near.is_empty(), update);
-            return;
-        }
         let (mut gone, mut come) = (Vec::new(), Vec::new());
         let epoch = self.epoch;
         let classes: BTreeSet<ClassId> = (built.near.keys().chain(wanted.near.keys()))
@@ -229,18 +320,16 @@ impl Compiler {
             .collect();
         for class in classes {
             let (old, new) = (built.near.get(&class), wanted.near.get(&class));
-            if old == new {
+            let garbage = self.garbage.take_near(built.number, class);
+            if old == new || new.is_some() && new == garbage.as_ref() {
                 continue;
             }
-            match (old, new) {
-                (None, Some(stack)) if self.garbage.take_near(built.number, class, *stack) => {}
-                (Some(stack), None) if self.prefixes.is_vacant(class) => {
+            match (old.or(garbage.as_ref()), new) {
+                (Some(stack), None) if is_left(class, moves, &self.prefixes) => {
                     // Packets in flight may still carry the class.
                     self.garbage.near.push((built.number, class, *stack));
                 }
-                _ => {
-                    let is_fresh = old.is_none() && moves.vacant.contains(&class);
-                    update.replace |= moves.touched && !is_fresh;
+                (old, _) => {
                     gone.extend(old.map(|stack| near_element(class, *stack, epoch)));
                     come.extend(new.map(|stack| near_element(class, *stack, epoch)));
                 }
@@ -325,6 +414,22 @@ impl Compiler {
                 .map(|(stage, e)| add(Named::Host(*stage), epoch, e.iter().cloned().collect())),
         );
         ops
+    }
+}
+
+/// Leads near classes that are new to a stage that is about to go.
+fn add_near(
+    built: &BuiltStage,
+    bridge: &[(ClassId, StackNumber)],
+    epoch: Epoch,
+    update: &mut Update,
+) {
+    let elements: Vec<Element> = (bridge.iter())
+        .map(|(class, stack)| near_element(*class, *stack, epoch))
+        .collect();
+    if !elements.is_empty() {
+        let set = near_set(built.number, epoch).id();
+        update.apply.push(Op::AddElements { set, elements });
     }
 }
 
@@ -426,13 +531,22 @@ mod tests {
     }
 
     #[test]
-    fn a_known_class_that_changes_stacks_with_addresses_is_a_replacement() {
+    fn near_classes_may_change_stacks_while_addresses_come() {
         let mut compiler = guarded();
-        let update = compiler.update(&[class("10.0.0.7/32", 4), near(&[4, 5])], &[]);
-        assert!(update.replace);
-        // Without addresses on the move it is one element.
+        let update = compiler.update(&[class("10.0.0.7/32", 5), near(&[4, 5])], &[]);
+        assert!(!update.replace && update.prepare.is_empty(), "{update:?}");
         let mut compiler = guarded();
         let update = compiler.update(&[near(&[4, 5])], &[]);
         assert!(!update.replace && update.apply.len() == 1, "{update:?}");
+    }
+
+    #[test]
+    fn classes_that_change_stacks_and_addresses_with_each_other_are_a_replacement() {
+        let mut compiler = guarded();
+        let _ = compiler.update(&[class("10.0.0.6/32", 5)], &[]);
+        // The address is judged by the second stack before and after, but not by what its old class leads
+        // to now, nor by what its new one led to.
+        let update = compiler.update(&[class("10.0.0.6/32", 4), near(&[4])], &[]);
+        assert!(update.replace);
     }
 }

@@ -1,57 +1,57 @@
-//! Addresses that change class, and the packets that are inside a stack while they do.
+//! What packets in flight may see while addresses change class and packets change hands.
 //!
-//! A packet learns its stack first and its class after. If the stack is built anew or removed by the
-//! commit between the two, the packet meets the new class in the old stack. What it finds there must
-//! be the verdict of the old state or that of the new one.
+//! A packet learns its stack first, then the class of its far address, then the row. What it finds must
+//! be the verdict of the old state or that of the new one, wherever the commit comes between.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use ipnet::IpNet;
-use ocicat_node::{ClassId, EndpointId, HostEndpoint, RowId, Stack, StackId, StageStacks};
-use ocicat_program::nft::Op;
+use ocicat_node::{ClassId, EndpointId, StackId};
 
+use super::InstalledEndpoint;
+use super::host::Handover;
 use super::update::Sorted;
-use super::{InstalledEndpoint, InstalledStack, Update};
-use crate::layout::Epoch;
-use crate::prefixes::Prefixes;
-use crate::stack;
+use crate::prefixes::{Length, Prefixes};
 
 /// So many classes with repeats are kept while they are collected.
 const MANY: usize = 100_000;
 
-#[derive(Default)]
-pub(super) struct Moves {
-    /// Whether any prefix changes at all.
-    pub(super) touched: bool,
-    /// Of the classes that the change names, those that no address has before it: no packet in
-    /// flight carries them, so their rows may be written freely.
-    pub(super) vacant: BTreeSet<ClassId>,
-    /// The class before of each changed prefix.
-    before: Vec<Option<ClassId>>,
-    /// Prefixes with the class they come from and the one they go to.
-    moved: Vec<(IpNet, ClassId, ClassId)>,
-    /// Who was judged by each stack before, and stays.
-    users: BTreeMap<StackId, Users>,
+/// Addresses that leave a class, and one that a look-up of them may find meanwhile. It is the class that
+/// they go to, or that of a prefix around: maps are asked for the longest prefixes first, and those may
+/// have been asked before the commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Sight {
+    pub(super) from: ClassId,
+    pub(super) seen: ClassId,
+    pub(super) to: ClassId,
 }
 
 #[derive(Default)]
-struct Users {
-    /// Addresses of workloads.
-    addresses: BTreeSet<(EndpointId, IpAddr)>,
-    /// A host endpoint is among them: it judges packets of any addresses.
-    is_host: bool,
+pub(super) struct Moves {
+    /// Of the classes that the change names, those that no address has before it: no packet in
+    /// flight carries them, so their rows may be written freely.
+    pub(super) vacant: BTreeSet<ClassId>,
+    /// With the prefixes that have them.
+    pub(super) sights: BTreeMap<Sight, Vec<IpNet>>,
+    /// Those in which a third class is seen.
+    pub(super) detours: BTreeSet<Sight>,
+    /// Where addresses of a class go.
+    pub(super) leaving: BTreeMap<ClassId, BTreeSet<ClassId>>,
+    before: Before,
+}
+
+/// The classes as they were.
+#[derive(Default)]
+struct Before {
+    lengths: BTreeSet<Length>,
+    /// What each changed prefix matched.
+    matches: Vec<Option<(Length, ClassId)>>,
 }
 
 impl Moves {
     /// To be made before the prefixes change.
-    pub(super) fn before(
-        prefixes: &Prefixes,
-        endpoints: &BTreeMap<EndpointId, InstalledEndpoint>,
-        hosts: &BTreeMap<EndpointId, Arc<HostEndpoint>>,
-        sorted: &Sorted<'_>,
-    ) -> Self {
+    pub(super) fn before(prefixes: &Prefixes, sorted: &Sorted<'_>) -> Self {
         let mut named: Vec<ClassId> = Vec::new();
         for change in sorted.stacks.values() {
             named.extend(change.rows.iter().map(|(class, _)| *class));
@@ -65,136 +65,165 @@ impl Moves {
         named.extend(sorted.classes.iter().filter_map(|(_, class)| *class));
         named.sort_unstable();
         named.dedup();
-        let around = |(prefix, _): &(_, _)| prefixes.class_around(prefix);
+        let around = |(prefix, _): &(IpNet, _)| prefixes.around(prefix).next();
+        let vacant = named.into_iter().filter(|c| prefixes.is_vacant(*c));
         Self {
-            touched: !sorted.classes.is_empty(),
-            vacant: named
-                .into_iter()
-                .filter(|class| prefixes.is_vacant(*class))
-                .collect(),
-            before: sorted.classes.iter().map(around).collect(),
-            moved: Vec::new(),
-            users: users(endpoints, hosts, sorted),
+            vacant: vacant.collect(),
+            before: Before {
+                lengths: prefixes.lengths().clone(),
+                matches: sorted.classes.iter().map(around).collect(),
+            },
+            ..Self::default()
         }
     }
 
     /// To be told once they have.
     pub(super) fn after(&mut self, prefixes: &Prefixes, sorted: &Sorted<'_>) {
-        for ((prefix, _), from) in sorted.classes.iter().zip(&self.before) {
-            if let (Some(from), Some(to)) = (*from, prefixes.class_around(prefix))
-                && from != to
-            {
-                self.moved.push((*prefix, from, to));
-            }
-        }
-    }
-
-    /// Whether a packet could find its near address in a class of the old state and its far address
-    /// in one of the new, or the other way, and so meet a stack and a row that belong together in
-    /// neither.
-    pub(super) fn mixes_near<S: PartialEq>(&self, stack: impl Fn(ClassId) -> S) -> bool {
-        let changes = |(_, from, to): &(IpNet, ClassId, ClassId)| stack(*from) != stack(*to);
-        self.moved.len() > 1 && self.moved.iter().any(changes)
-    }
-
-    /// Gives the old stack rows for classes that are new. `new` is what takes its place, if it is
-    /// built anew. Where no row would do, the update must be a replacement.
-    pub(super) fn bridge(
-        &self,
-        epoch: Epoch,
-        id: StackId,
-        old: &InstalledStack,
-        new: Option<&Stack>,
-        update: &mut Update,
-    ) {
-        // No packet goes on in the stack of endpoints that are gone.
-        let Some(users) = self.users.get(&id) else {
-            return;
-        };
-        let mut pairs: Vec<(u32, u32)> = Vec::new();
-        for (to, from) in &self.pairs(users) {
-            let mut wanted: BTreeSet<RowId> =
-                from.iter().map(|class| row(&old.stack, *class)).collect();
-            let fitting = match wanted.len() {
-                1 => wanted.pop_first(),
-                _ => new.map(|new| row(new, *to)),
+        let before = std::mem::take(&mut self.before);
+        for ((prefix, _), old) in sorted.classes.iter().zip(before.matches) {
+            let mut around = prefixes.around(prefix);
+            let (Some((length, from)), Some((mut at, to))) = (old, around.next()) else {
+                continue;
             };
-            let found = row(&old.stack, *to);
-            let is_new = new.is_some_and(|new| row(new, *to) == found);
-            match fitting {
-                Some(fitting) if fitting == found => {}
-                Some(fitting) if self.vacant.contains(to) => {
-                    if !old.stack.rows.contains_key(to) {
-                        pairs.push(stack::pair(*to, fitting));
-                    }
+            if from != to {
+                self.leaving.entry(from).or_default().insert(to);
+                let sight = Sight { from, seen: to, to };
+                self.sights.entry(sight).or_default().push(*prefix);
+            }
+            // The map of that length was there, and what it holds now is asked for after the commit by
+            // all who did not find the old match before.
+            while at < length || !before.lengths.contains(&at) {
+                let Some((next, seen)) = around.next() else {
+                    break;
+                };
+                if seen != from && seen != to {
+                    let sight = Sight { from, seen, to };
+                    self.detours.insert(sight);
+                    self.sights.entry(sight).or_default().push(*prefix);
                 }
-                _ if is_new => {}
-                _ => update.replace = true,
+                at = next;
             }
         }
-        if old.held + pairs.len() > old.capacity {
-            update.replace = true;
-        } else if !pairs.is_empty() {
-            let map = old.number.rows(epoch);
-            update.apply.push(Op::AddNumbers { map, pairs });
-        }
-    }
-
-    /// The classes that addresses come from, by the class they go to. A lone user of a stack does
-    /// not meet its own addresses there.
-    fn pairs(&self, users: &Users) -> BTreeMap<ClassId, BTreeSet<ClassId>> {
-        let Users { addresses, is_host } = users;
-        let endpoints: BTreeSet<&EndpointId> =
-            addresses.iter().map(|(endpoint, _)| endpoint).collect();
-        let own: BTreeSet<IpNet> = match endpoints.len() {
-            1 if !is_host => addresses
-                .iter()
-                .map(|(_, address)| IpNet::from(*address))
-                .collect(),
-            _ => BTreeSet::new(),
-        };
-        let mut pairs: BTreeMap<ClassId, BTreeSet<ClassId>> = BTreeMap::new();
-        for (prefix, from, to) in &self.moved {
-            if !own.contains(prefix) {
-                pairs.entry(*to).or_default().insert(*from);
-            }
-        }
-        pairs
     }
 }
 
-/// Who was judged by the stacks that the change names, and stays.
-fn users(
+/// Who was judged by a stack before, and stays.
+#[derive(Default)]
+pub(super) struct Users {
+    /// Addresses of workloads.
+    addresses: BTreeSet<(EndpointId, IpAddr)>,
+    /// A host endpoint is among them: it judges packets of any addresses.
+    is_host: bool,
+    /// What judges them afterwards; `None` where nothing does.
+    pub(super) to: BTreeMap<Option<StackId>, Near>,
+}
+
+/// Which near addresses change stacks so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Near {
+    Any,
+    /// Only this one, which is not its own far address.
+    One(IpNet),
+}
+
+impl Near {
+    pub(super) fn of(prefixes: &[IpNet]) -> Self {
+        match prefixes {
+            [one] if one.prefix_len() == one.max_prefix_len() => Self::One(*one),
+            _ => Self::Any,
+        }
+    }
+}
+
+impl Users {
+    fn add(&mut self, to: Option<StackId>, near: Near) {
+        let known = self.to.entry(to).or_insert(near);
+        if *known != near {
+            *known = Near::Any;
+        }
+    }
+
+    /// Addresses that its packets do not have at their far end: a lone workload's own.
+    pub(super) fn own(&self) -> BTreeSet<IpNet> {
+        let endpoints: BTreeSet<&EndpointId> = self.addresses.iter().map(|(id, _)| id).collect();
+        match endpoints.len() {
+            1 if !self.is_host => self
+                .addresses
+                .iter()
+                .map(|(_, a)| IpNet::from(*a))
+                .collect(),
+            _ => BTreeSet::new(),
+        }
+    }
+}
+
+/// Who was judged by which stacks, and stays.
+pub(super) fn users(
     endpoints: &BTreeMap<EndpointId, InstalledEndpoint>,
-    hosts: &BTreeMap<EndpointId, Arc<HostEndpoint>>,
+    handovers: &[Handover],
     sorted: &Sorted<'_>,
+    (moves, prefixes): (&Moves, &Prefixes),
 ) -> BTreeMap<StackId, Users> {
     let mut users: BTreeMap<StackId, Users> = BTreeMap::new();
-    // Only packets whose address changes class have anything to bridge.
-    if sorted.stacks.is_empty() || sorted.classes.is_empty() {
-        return users;
-    }
     for (id, endpoint) in endpoints {
-        let goes = matches!(sorted.endpoints.get(id), Some(None));
-        if goes || endpoint.attachment.is_none() {
+        let Some(old) = endpoint
+            .policy
+            .as_ref()
+            .filter(|_| endpoint.attachment.is_some())
+        else {
             continue;
-        }
-        for local in endpoint.policy.iter().flat_map(|policy| &policy.addresses) {
-            for stack in [local.ingress, local.egress] {
-                let user = (id.clone(), local.address);
-                users.entry(stack).or_default().addresses.insert(user);
+        };
+        // Who is gone has no packets that matter.
+        let new = match sorted.endpoints.get(id) {
+            None => old,
+            Some(Some(new)) => new,
+            Some(None) => continue,
+        };
+        for local in &old.addresses {
+            let mut all = new.addresses.iter();
+            let Some(now) = all.find(|now| now.address == local.address) else {
+                continue;
+            };
+            for (from, to) in [(local.ingress, now.ingress), (local.egress, now.egress)] {
+                let users = users.entry(from).or_default();
+                users.addresses.insert((id.clone(), local.address));
+                users.add(Some(to), Near::Any);
             }
         }
     }
-    let staying = hosts
-        .iter()
-        .filter(|(id, _)| !matches!(sorted.hosts.get(id), Some(None)));
-    for stack in staying.flat_map(|(_, host)| host.stages.values().flat_map(StageStacks::stacks)) {
-        users.entry(stack).or_default().is_host = true;
+    for handover in handovers {
+        of_host(handover, (moves, prefixes), &mut users);
     }
     users
 }
 
-fn row(stack: &Stack, class: ClassId) -> RowId {
-    stack.rows.get(&class).copied().unwrap_or(stack.default_row)
+fn of_host(
+    handover: &Handover,
+    (moves, prefixes): (&Moves, &Prefixes),
+    users: &mut BTreeMap<StackId, Users>,
+) {
+    let Some(old) = handover.old() else {
+        return;
+    };
+    let new = handover.new();
+    let mut add = |from: StackId, to: Option<StackId>, near: Near| {
+        let users = users.entry(from).or_default();
+        users.is_host = true;
+        users.add(to, near);
+    };
+    let after = |class: ClassId| new.map(|new| new.of(class));
+    add(old.default, new.map(|new| new.default), Near::Any);
+    let named = old.by_near.keys();
+    for class in named.chain(new.into_iter().flat_map(|new| new.by_near.keys())) {
+        // Who stays in the class.
+        if !moves.vacant.contains(class) && !prefixes.is_vacant(*class) {
+            add(old.of(*class), after(*class), Near::Any);
+        }
+    }
+    if old.by_near.is_empty() && new.is_none_or(|new| new.by_near.is_empty()) {
+        return;
+    }
+    for (sight, prefixes) in &moves.sights {
+        add(old.of(sight.from), after(sight.to), Near::of(prefixes));
+    }
 }

@@ -560,7 +560,7 @@ fn packets_in_the_old_stack_meet_old_verdicts() {
     let update = compiler.update(
         &[
             Change::StackRow(StackId(1), ClassId(1), None),
-            Change::StackRow(StackId(1), ClassId(2), Some(RowId(1))),
+            Change::StackRow(StackId(1), ClassId(2), Some(RowId(2))),
             Change::Class("10.0.0.1/32".parse().expect("a prefix"), Some(ClassId(2))),
         ],
         &[],
@@ -576,6 +576,47 @@ fn packets_in_the_old_stack_meet_old_verdicts() {
         panic!("{old:?}")
     };
     assert_eq!(*pairs, [crate::stack::pair(ClassId(2), RowId(2))]);
+}
+
+#[test]
+fn a_stack_whose_rows_are_old_or_new_to_everybody_keeps_its_chain() {
+    let (mut compiler, _) = small();
+    let row = Change::StackRow(StackId(1), ClassId(1), Some(RowId(2)));
+    let _ = compiler.update(&[row], &[]);
+    // Who has read the first class meets the row of now, which is that of the second, too.
+    let update = compiler.update(
+        &[
+            Change::StackRow(StackId(1), ClassId(1), None),
+            Change::StackRow(StackId(1), ClassId(2), Some(RowId(1))),
+            Change::Class("10.0.0.1/32".parse().expect("a prefix"), Some(ClassId(2))),
+        ],
+        &[],
+    );
+    assert!(!update.replace && update.prepare.is_empty(), "{update:?}");
+}
+
+#[test]
+fn who_leaves_a_stack_that_changes_meets_its_old_rows() {
+    let (mut compiler, _) = small();
+    let stack = Change::Stack(StackId(2), Direction::Ingress, RowId(1));
+    let _ = compiler.update(&[stack], &[]);
+    let local = LocalAddress {
+        address: "10.9.9.9".parse().expect("an address"),
+        ingress: StackId(2),
+        egress: StackId(2),
+    };
+    let policy = EndpointPolicy {
+        addresses: vec![local],
+    };
+    let update = compiler.update(
+        &[
+            Change::StackRow(StackId(1), ClassId(1), Some(RowId(2))),
+            Change::Endpoint("pod/n/0".into(), Some(policy)),
+        ],
+        &[],
+    );
+    assert!(!update.replace && bridged(&update).is_empty(), "{update:?}");
+    assert!(!update.prepare.is_empty());
 }
 
 #[test]

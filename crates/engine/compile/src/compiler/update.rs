@@ -11,7 +11,9 @@ use ocicat_node::{
 };
 use ocicat_program::nft::{Element, Op};
 
-use super::moves::Moves;
+use super::host::Handover;
+use super::moves::{Moves, users};
+use super::plan::{Bridge, Plan, Planner};
 use super::{Compiler, InstalledRow, InstalledStack, Update, add, delete};
 use crate::cells;
 use crate::layout::Named;
@@ -42,8 +44,8 @@ impl Sorted<'_> {
 
 #[derive(Default)]
 pub(super) struct StackChange<'a> {
-    set: Option<(Direction, RowId)>,
-    removed: bool,
+    pub(super) set: Option<(Direction, RowId)>,
+    pub(super) removed: bool,
     /// The rows of many classes, sorted; before `rows`.
     pub(super) many: &'a [(ClassId, RowId)],
     /// Sorted, each class once.
@@ -87,31 +89,63 @@ impl Compiler {
         changes: &[Change],
         attachments: &[(EndpointId, Option<Attachment>)],
     ) -> Update {
-        let sorted = sort(changes);
+        let mut sorted = sort(changes);
         self.largest_id = self.largest_id.max(sorted.largest_id());
         let mut update = Update::default();
         for (id, outcome) in &sorted.outcomes {
             self.update_outcome(*id, *outcome, &mut update);
         }
         self.update_rows(&sorted.rows, &mut update);
-        let mut moves = Moves::before(
-            &self.prefixes,
-            &self.endpoints,
-            &self.hosts.endpoints,
-            &sorted,
-        );
+        let mut moves = Moves::before(&self.prefixes, &sorted);
         self.prefixes
             .change(self.epoch, &sorted.classes, &mut update.apply);
         moves.after(&self.prefixes, &sorted);
-        let mut rebuilt = BTreeSet::new();
-        for (id, change) in sorted.stacks {
-            if self.update_stack(id, change, &moves, &mut update) {
-                rebuilt.insert(id);
+        let handovers = self.change_hosts(&sorted.hosts, &mut update);
+        for (id, change) in &mut sorted.stacks {
+            if self.stacks.contains_key(id) {
+                change.spread();
             }
         }
+        let plan = self.plan(&sorted, &moves, &handovers);
+        update.replace |= plan.replace;
+        for (id, change) in &sorted.stacks {
+            self.update_stack(*id, change, (&plan, &moves), &mut update);
+        }
+        for id in plan
+            .left
+            .keys()
+            .filter(|id| !sorted.stacks.contains_key(*id))
+        {
+            self.rebuild_stack(*id, &StackChange::default(), &plan, &mut update);
+        }
+        let rebuilt: BTreeSet<StackId> = plan.left.into_keys().collect();
         self.update_endpoints(&sorted.endpoints, attachments, &rebuilt, &mut update.apply);
-        self.update_hosts(&sorted.hosts, &moves, &mut update);
+        self.update_hosts(&handovers, &moves, &mut update);
         update
+    }
+
+    /// What becomes of the stacks in force.
+    fn plan(&self, sorted: &Sorted<'_>, moves: &Moves, handovers: &[Handover]) -> Plan {
+        let users_change =
+            !sorted.endpoints.is_empty() || handovers.iter().any(Handover::is_change);
+        let may_mix = match sorted.classes.is_empty() {
+            true => users_change && !sorted.stacks.is_empty(),
+            false => {
+                let asks = handovers.iter().any(Handover::asks_near);
+                users_change || asks || !sorted.stacks.is_empty() || !moves.detours.is_empty()
+            }
+        };
+        let users = match may_mix {
+            true => users(&self.endpoints, handovers, sorted, (moves, &self.prefixes)),
+            false => BTreeMap::new(),
+        };
+        let planner = Planner {
+            stacks: &self.stacks,
+            sorted,
+            prefixes: &self.prefixes,
+            moves,
+        };
+        planner.plan(&users)
     }
 
     fn update_outcome(
@@ -171,50 +205,35 @@ impl Compiler {
             .add(self.epoch, &ranges, update, &mut self.garbage.intervals);
     }
 
-    /// Returns whether endpoints must be pointed at the stack.
     fn update_stack(
         &mut self,
         id: StackId,
-        mut change: StackChange<'_>,
-        moves: &Moves,
+        change: &StackChange<'_>,
+        (plan, moves): (&Plan, &Moves),
         update: &mut Update,
-    ) -> bool {
+    ) {
         if change.removed {
             if let Some(installed) = self.stacks.remove(&id) {
-                moves.bridge(self.epoch, id, &installed, None, update);
-                self.garbage.stacks.push(installed.number);
+                self.leave_stack(&installed, plan.left.get(&id), update);
             }
-            return false;
+        } else if !self.stacks.contains_key(&id) {
+            self.new_stack(id, change, update);
+        } else if plan.left.contains_key(&id) {
+            self.rebuild_stack(id, change, plan, update);
+        } else {
+            self.change_rows(id, &change.rows, moves, &mut update.apply);
         }
-        let Some(installed) = self.stacks.get(&id) else {
-            return self.new_stack(id, change, update);
-        };
-        change.spread();
-        let settled =
-            |class: &ClassId| !moves.vacant.contains(class) && !self.prefixes.is_vacant(*class);
-        let resettled = || change.rows.iter().any(|(class, _)| settled(class));
-        let default_changed = change
-            .set
-            .is_some_and(|(_, default)| default != installed.stack.default_row);
-        let come = change.rows.iter().filter(|(_, row)| row.is_some()).count();
-        let is_full = installed.held + come > installed.capacity;
-        if default_changed || is_full || (moves.touched && resettled()) {
-            self.rebuild_stack(id, &change, moves, update);
-            return true;
-        }
-        self.change_rows(id, &change.rows, moves, &mut update.apply);
-        false
     }
 
-    fn new_stack(&mut self, id: StackId, change: StackChange<'_>, update: &mut Update) -> bool {
+    fn new_stack(&mut self, id: StackId, change: &StackChange<'_>, update: &mut Update) {
         let Some((direction, default_row)) = change.set else {
-            return false;
+            return;
         };
         let mut rows: BTreeMap<ClassId, RowId> = change.many.iter().copied().collect();
-        for (class, row) in change.rows {
+        for (class, row) in &change.rows {
             match row {
-                Some(row) => rows.insert(class, row),
-                None => rows.remove(&class),
+                Some(row) => rows.insert(*class, *row),
+                None => rows.remove(class),
             };
         }
         let stack = Stack {
@@ -225,7 +244,6 @@ impl Compiler {
         let number = self.fresh_number(direction);
         update.prepare.extend(number.make(self.epoch, &stack));
         self.stacks.insert(id, InstalledStack::new(number, stack));
-        true
     }
 
     /// Builds the stack under a fresh number.
@@ -233,10 +251,9 @@ impl Compiler {
         &mut self,
         id: StackId,
         change: &StackChange<'_>,
-        moves: &Moves,
+        plan: &Plan,
         update: &mut Update,
     ) {
-        let epoch = self.epoch;
         let Some(old) = self.stacks.remove(&id) else {
             return;
         };
@@ -250,11 +267,22 @@ impl Compiler {
                 None => stack.rows.remove(class),
             };
         }
-        moves.bridge(epoch, id, &old, Some(&stack), update);
+        self.leave_stack(&old, plan.left.get(&id), update);
         let number = self.fresh_number(stack.direction);
-        update.prepare.extend(number.make(epoch, &stack));
-        self.garbage.stacks.push(old.number);
+        update.prepare.extend(number.make(self.epoch, &stack));
         self.stacks.insert(id, InstalledStack::new(number, stack));
+    }
+
+    /// Nothing leads to the chain any more, but packets may be inside.
+    fn leave_stack(&mut self, old: &InstalledStack, bridge: Option<&Bridge>, update: &mut Update) {
+        let pairs: Vec<(u32, u32)> = (bridge.into_iter().flatten())
+            .map(|(class, row)| stack::pair(*class, *row))
+            .collect();
+        if !pairs.is_empty() {
+            let map = old.number.rows(self.epoch);
+            update.apply.push(Op::AddNumbers { map, pairs });
+        }
+        self.garbage.stacks.push(old.number);
     }
 
     fn change_rows(

@@ -1,0 +1,187 @@
+//! Which stacks keep their chains.
+//!
+//! A stack whose rows may change in its own map keeps its chain. Another one is built anew under a fresh
+//! number, and its old map stays as it was for packets that are inside, with rows for classes that are new
+//! to them. Where no row would do, the update must be a replacement.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ipnet::IpNet;
+use ocicat_node::{ClassId, RowId, Stack, StackId};
+
+use super::InstalledStack;
+use super::moves::{Moves, Near, Sight, Users};
+use super::update::{Sorted, StackChange};
+use crate::prefixes::Prefixes;
+
+/// Rows that the old map of a stack gets.
+pub(super) type Bridge = Vec<(ClassId, RowId)>;
+
+#[derive(Default)]
+pub(super) struct Plan {
+    /// Stacks that do not keep their chains.
+    pub(super) left: BTreeMap<StackId, Bridge>,
+    pub(super) replace: bool,
+}
+
+/// All that follows from a delta, before stacks change.
+pub(super) struct Planner<'a> {
+    pub(super) stacks: &'a BTreeMap<StackId, InstalledStack>,
+    pub(super) sorted: &'a Sorted<'a>,
+    pub(super) prefixes: &'a Prefixes,
+    pub(super) moves: &'a Moves,
+}
+
+impl Planner<'_> {
+    pub(super) fn plan(&self, users: &BTreeMap<StackId, Users>) -> Plan {
+        let mut plan = Plan::default();
+        let changed = self.sorted.stacks.keys();
+        let with_users = users.keys();
+        let all: BTreeSet<StackId> = changed.chain(with_users).copied().collect();
+        for id in all {
+            let Some(old) = self.stacks.get(&id) else {
+                continue;
+            };
+            let none = StackChange::default();
+            let change = self.sorted.stacks.get(&id).unwrap_or(&none);
+            let users = users.get(&id);
+            let stays = may_stay(old, change)
+                && users.is_none_or(|users| self.stays(id, old, change, users));
+            if stays {
+                continue;
+            }
+            let bridge = users.map_or(Some(Bridge::new()), |users| self.bridge(old, users));
+            plan.replace |= bridge.is_none();
+            plan.left.insert(id, bridge.unwrap_or_default());
+        }
+        plan
+    }
+
+    /// Whether rows may change in the stack's own map.
+    fn stays(
+        &self,
+        id: StackId,
+        old: &InstalledStack,
+        change: &StackChange<'_>,
+        users: &Users,
+    ) -> bool {
+        let own = users.own();
+        users.to.iter().all(|(to, near)| {
+            // A packet that has read its class, and finds a row of now.
+            let changed = change.rows.iter().all(|(class, new)| {
+                // What a class had that is left without addresses is only taken away later.
+                let is_kept = new.is_none() && self.prefixes.is_vacant(*class);
+                let new = new.unwrap_or(old.stack.default_row);
+                is_kept
+                    || self.moves.vacant.contains(class)
+                    || new == row(&old.stack, *class)
+                    || self
+                        .goes_to(*class)
+                        .all(|now| self.after(*to, now) == Some(new))
+            });
+            // One that has not.
+            let is_fine = |(sight, prefixes): (&Sight, &Vec<IpNet>)| {
+                let met = self.after(Some(id), sight.seen);
+                is_exempt(prefixes, &own, *near)
+                    || met == Some(row(&old.stack, sight.from))
+                    || met == self.after(*to, sight.to)
+            };
+            let detours = || self.moves.detours.iter();
+            let sights = &self.moves.sights;
+            changed
+                && match *to == Some(id) {
+                    true => detours().all(|sight| is_fine((sight, &sights[sight]))),
+                    false => sights.iter().all(is_fine),
+                }
+        })
+    }
+
+    /// Where the addresses of a class are afterwards.
+    fn goes_to(&self, class: ClassId) -> impl Iterator<Item = ClassId> + '_ {
+        let left = self
+            .moves
+            .leaving
+            .get(&class)
+            .into_iter()
+            .flatten()
+            .copied();
+        let stays = (!self.prefixes.is_vacant(class)).then_some(class);
+        left.chain(stays)
+    }
+
+    /// Rows for the old map by which each packet meets what it met before or will meet.
+    fn bridge(&self, old: &InstalledStack, users: &Users) -> Option<Bridge> {
+        let own = users.own();
+        let mut fitting: BTreeMap<ClassId, BTreeSet<RowId>> = BTreeMap::new();
+        for (to, near) in &users.to {
+            for (sight, prefixes) in &self.moves.sights {
+                if is_exempt(prefixes, &own, *near) {
+                    continue;
+                }
+                let before = Some(row(&old.stack, sight.from));
+                let both = [before, self.after(*to, sight.to)];
+                let both: BTreeSet<RowId> = both.into_iter().flatten().collect();
+                fitting
+                    .entry(sight.seen)
+                    .and_modify(|rows| rows.retain(|row| both.contains(row)))
+                    .or_insert(both);
+            }
+        }
+        let mut bridge = Bridge::new();
+        for (class, rows) in fitting {
+            if rows.contains(&row(&old.stack, class)) {
+                continue;
+            }
+            let is_new = self.moves.vacant.contains(&class) && !old.stack.rows.contains_key(&class);
+            bridge.push((class, *rows.first().filter(|_| is_new)?));
+        }
+        (old.held + bridge.len() <= old.capacity).then_some(bridge)
+    }
+
+    /// The row that a stack will have for a class.
+    fn after(&self, stack: Option<StackId>, class: ClassId) -> Option<RowId> {
+        let id = stack?;
+        let old = self.stacks.get(&id).map(|installed| &installed.stack);
+        let Some(change) = self.sorted.stacks.get(&id) else {
+            return old.map(|old| row(old, class));
+        };
+        if change.removed {
+            return None;
+        }
+        let default = change.set.map(|(_, row)| row);
+        let default = default.or(old.map(|old| old.default_row));
+        if let Ok(at) = change
+            .rows
+            .binary_search_by_key(&class, |(class, _)| *class)
+        {
+            return change.rows[at].1.or(default);
+        }
+        if let Ok(at) = change
+            .many
+            .binary_search_by_key(&class, |(class, _)| *class)
+        {
+            return Some(change.many[at].1);
+        }
+        old.and_then(|old| old.rows.get(&class).copied())
+            .or(default)
+    }
+}
+
+/// Whether there is room for the rows, and the default row is the same.
+fn may_stay(old: &InstalledStack, change: &StackChange<'_>) -> bool {
+    let come = change.rows.iter().filter(|(_, row)| row.is_some()).count();
+    let default = change.set.map(|(_, row)| row);
+    !change.removed
+        && default.is_none_or(|row| row == old.stack.default_row)
+        && old.held + come <= old.capacity
+}
+
+/// Whether no packet is between these far addresses and near addresses that change stacks so.
+fn is_exempt(far: &[IpNet], own: &BTreeSet<IpNet>, near: Near) -> bool {
+    let is_own = far.len() <= own.len() && far.iter().all(|prefix| own.contains(prefix));
+    is_own || matches!(near, Near::One(near) if *far == [near])
+}
+
+fn row(stack: &Stack, class: ClassId) -> RowId {
+    stack.rows.get(&class).copied().unwrap_or(stack.default_row)
+}
