@@ -101,7 +101,9 @@ impl Engine {
             self.tell_new_stack(&mut steps.fresh, index);
         }
         steps.fresh.append(&mut steps.numbers);
-        let tables: BTreeSet<StackIndex> = std::mem::take(&mut self.touched_tables);
+        let mut tables: Vec<StackIndex> = std::mem::take(&mut self.touched_tables);
+        tables.sort_unstable();
+        tables.dedup();
         let new_classes: Vec<(ClassId, Origin)> = changes.new_classes().collect();
         let mut different = BTreeSet::new();
         for index in tables {
