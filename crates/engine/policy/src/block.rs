@@ -37,8 +37,8 @@ pub(crate) struct Block {
     pub(crate) reference: Arc<PolicyRef>,
     pub(crate) token: u32,
     pub(crate) body: Arc<Body>,
-    /// Stacks that hold the block; each once.
-    pub(crate) stacks: Vec<StackIndex>,
+    /// Stacks that hold the block, with its place among their blocks.
+    pub(crate) stacks: Vec<(StackIndex, u32)>,
     /// How many local identities name the profile.
     pub(crate) holds: u32,
 }
@@ -143,16 +143,6 @@ impl Far {
     /// Whether it holds for claimed addresses to which every answer is no.
     pub(crate) fn base(&self) -> bool {
         self.truth(false, |_| false) == Truth::Yes
-    }
-
-    /// A question that every claimed address which matches answers with yes.
-    pub(crate) fn gate(&self) -> Option<QuestionId> {
-        match self {
-            Self::All(terms) => terms.iter().find(|term| term.sense == Sense::Positive),
-            Self::Any(terms) => terms.first().filter(|_| terms.len() == 1),
-            Self::Always => None,
-        }
-        .map(|term| term.question)
     }
 
     pub(crate) fn terms(&self) -> &[Term] {
@@ -268,6 +258,11 @@ impl Body {
         reach
     }
 
+    /// Whether anything is asked of the near address.
+    pub(crate) fn asks_near(&self) -> bool {
+        !self.near_rules.is_empty() || !self.near_ports.is_empty()
+    }
+
     fn questions(&self) -> impl Iterator<Item = QuestionId> + '_ {
         self.asked.iter().flat_map(Asked::questions)
     }
@@ -356,12 +351,19 @@ impl Blocks {
         self.gone.push(id);
     }
 
-    /// Whether the block has as many rules as before this commit, whatever is in them.
-    pub(crate) fn keeps_rules(&self, block: BlockId) -> bool {
-        self.changed.get(&block).is_none_or(|before| {
-            let now = &self.items[block].body;
-            before.kind == now.kind && before.rules.len() == now.rules.len()
-        })
+    /// The rules of a block that are others than before this commit. `None` if it has not as many
+    /// as before.
+    pub(crate) fn edited_rules(&self, block: BlockId) -> Option<Vec<u32>> {
+        let Some(before) = self.changed.get(&block) else {
+            return Some(Vec::new());
+        };
+        let now = &self.items[block].body;
+        if before.kind != now.kind || before.rules.len() != now.rules.len() {
+            return None;
+        }
+        let rules = (0u32..).zip(before.rules.iter().zip(now.rules.iter()));
+        let edited = rules.filter(|(_, (before, now))| before != now);
+        Some(edited.map(|(index, _)| index).collect())
     }
 
     /// Whether the rule is another than before this commit, or new.

@@ -15,7 +15,7 @@ use crate::local::{Affected, Everywhere};
 use crate::net;
 use crate::policy::{DIRECTIONS, Subject, side};
 use crate::rule::Rule;
-use crate::slab::{BlockId, IdentityId, QuestionId};
+use crate::slab::{BlockId, IdentityId, PolicyId, QuestionId};
 use crate::source::{Source, Standing, release_source};
 
 impl Engine {
@@ -26,8 +26,8 @@ impl Engine {
         let changed = self
             .identities
             .derive(&mut self.interner, &self.sources, &sources);
-        let affected = self.select(&changed);
-        let again = self.activate(&affected, &sources);
+        let (affected, reframed) = self.select(&changed);
+        let again = self.activate((&affected, &reframed), &sources);
         let (dead, released) = self.settle_space(&changed);
         let changes = self
             .classes
@@ -47,8 +47,9 @@ impl Engine {
         commit
     }
 
-    /// Takes over changed endpoints and decides which policies select which local ones.
-    fn select(&mut self, changed: &[IdentityId]) -> Affected {
+    /// Takes over changed endpoints and decides which policies select which local ones. Returns
+    /// also which policies have more than other rules; sorted.
+    fn select(&mut self, changed: &[IdentityId]) -> (Affected, Vec<PolicyId>) {
         self.befores = self.endpoints.take_dirty();
         for before in &self.befores {
             if self.locals.items.contains_key(&before.entry) {
@@ -65,22 +66,27 @@ impl Engine {
             let presence = self.endpoints.presence(before.entry).filter(|_| local);
             self.locals.put(before.entry, presence.as_ref());
         }
-        let dirty = self.policies.take_dirty();
+        let (dirty, reframed) = self.policies.take_dirty();
         let view = (&self.identities, &self.interner);
         let mut affected = self
             .locals
-            .select(view, &mut self.policies, changed, &dirty);
-        let different = (changed, dirty.as_slice());
+            .select(view, &mut self.policies, changed, &reframed);
+        affected.extend(&dirty);
+        let different = (changed, reframed.as_slice());
         self.hosts
             .select(view, &mut self.policies, different, &mut affected);
         self.dirty_policies = dirty;
-        affected
+        (affected, reframed)
     }
 
     /// Makes and unmakes blocks, so that exactly the policies and profiles of local endpoints ask
     /// questions. Returns the blocks whose outcomes read differently although their rules may be
     /// the same.
-    fn activate(&mut self, affected: &Affected, sources: &[Source]) -> FxHashSet<BlockId> {
+    fn activate(
+        &mut self,
+        (affected, reframed): (&Affected, &[PolicyId]),
+        sources: &[Source],
+    ) -> FxHashSet<BlockId> {
         let mut again = FxHashSet::default();
         let mut came_or_went = FxHashSet::default();
         for id in affected {
@@ -119,8 +125,13 @@ impl Engine {
                         } else {
                             (BodyKind::Rules, rules)
                         };
+                        let asked_near = self.blocks.items[block].body.asks_near();
                         self.set_body(block, kind, rules);
-                        came_or_went.insert(block);
+                        // Other far sides alone give nobody another stack.
+                        let same = known.is_some() && reframed.binary_search(id).is_err();
+                        if !same || asked_near || self.blocks.items[block].body.asks_near() {
+                            came_or_went.insert(block);
+                        }
                     }
                 }
             }

@@ -67,7 +67,9 @@ impl Engine {
         for index in self.stacks.fresh.clone() {
             self.tell_new_stack(&mut steps.fresh, index);
         }
-        let tables: BTreeSet<StackIndex> = std::mem::take(&mut self.touched_tables);
+        let mut tables: Vec<StackIndex> = std::mem::take(&mut self.touched_tables);
+        tables.sort_unstable();
+        tables.dedup();
         let new_classes: Vec<(ClassId, Origin)> = changes.new_classes().collect();
         for index in tables {
             let Some(stack) = self.stacks.items.get_mut(index) else {

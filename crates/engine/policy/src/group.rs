@@ -26,6 +26,8 @@ pub(crate) const UNCLAIMED: u32 = u32::MAX;
 #[derive(Debug)]
 pub(crate) struct Group {
     pub(crate) marks: Box<Marks>,
+    /// A bit for each step that has a mark, and for others.
+    steps: u64,
     /// Held.
     pub(crate) row: RowId,
     /// Entries of the table in the group.
@@ -34,11 +36,34 @@ pub(crate) struct Group {
     pub(crate) stale: bool,
 }
 
+impl Group {
+    pub(crate) fn new(marks: Box<Marks>, row: RowId, users: u32) -> Self {
+        Self {
+            steps: bits(&marks),
+            marks,
+            row,
+            users,
+            stale: false,
+        }
+    }
+}
+
+/// Steps are many, so that some share a bit.
+fn bit(step: u32) -> u64 {
+    1 << (step % u64::BITS)
+}
+
+fn bits(marks: &Marks) -> u64 {
+    marks.iter().fold(0, |bits, (step, _)| bits | bit(*step))
+}
+
 /// The groups of one table, by number.
 #[derive(Debug, Default)]
 pub(crate) struct Groups {
     items: Vec<Option<Group>>,
     free: Vec<u32>,
+    /// How many are stale.
+    stale: usize,
     /// Those that are not stale, by a hash of their marks.
     numbers: FxHashMap<u64, u32>,
 }
@@ -88,12 +113,7 @@ impl Groups {
 
     /// `at` is what [`Groups::find`] said.
     pub(crate) fn insert(&mut self, at: Vacant, marks: &Marks, row: RowId) -> u32 {
-        let group = Some(Group {
-            marks: marks.into(),
-            row,
-            users: 0,
-            stale: false,
-        });
+        let group = Some(Group::new(marks.into(), row, 0));
         let number = match self.free.pop() {
             Some(number) => {
                 self.items[number as usize] = group;
@@ -111,25 +131,36 @@ impl Groups {
     pub(crate) fn remove(&mut self, number: u32) -> Option<Group> {
         let group = self.items[number as usize].take()?;
         self.free.push(number);
-        if !group.stale {
+        if group.stale {
+            self.stale -= 1;
+        } else {
             forget(&mut self.numbers, &group.marks, number);
         }
         Some(group)
+    }
+
+    /// Whether any is stale.
+    pub(crate) fn has_stale(&self) -> bool {
+        self.stale > 0
     }
 
     /// The rules of some steps are others; sorted. Groups that have marks there lose them and are
     /// stale.
     pub(crate) fn strike(&mut self, steps: &[u32]) {
         let struck = |(step, _): &(u32, Mark)| steps.binary_search(step).is_ok();
+        let any = steps.iter().fold(0, |bits, step| bits | bit(*step));
         for (number, group) in (0u32..).zip(&mut self.items) {
             if let Some(group) = group
+                && group.steps & any != 0
                 && group.marks.iter().any(struck)
             {
                 if !group.stale {
                     forget(&mut self.numbers, &group.marks, number);
+                    self.stale += 1;
                 }
                 let kept = group.marks.iter().filter(|mark| !struck(mark));
                 group.marks = kept.copied().collect();
+                group.steps = bits(&group.marks);
                 group.stale = true;
             }
         }
@@ -145,6 +176,7 @@ impl Groups {
                 }
             }
             group.marks.sort_unstable();
+            group.steps = bits(&group.marks);
         }
         self.index();
     }

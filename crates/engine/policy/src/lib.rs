@@ -63,6 +63,7 @@ mod commit;
 mod cover;
 mod delta;
 mod endpoint;
+mod entries;
 mod explain;
 mod expression;
 mod group;
@@ -128,7 +129,7 @@ pub struct Engine {
     dirty_policies: Vec<PolicyId>,
     reported: BTreeSet<PolicyId>,
     touched_endpoints: BTreeSet<EntryId>,
-    touched_tables: BTreeSet<StackIndex>,
+    touched_tables: Vec<StackIndex>,
     gone_stacks: Vec<StackId>,
     /// Room for tables to be made in.
     scratch: Vec<bool>,
@@ -169,7 +170,7 @@ impl Engine {
             dirty_policies: Vec::new(),
             reported: BTreeSet::new(),
             touched_endpoints: BTreeSet::new(),
-            touched_tables: BTreeSet::new(),
+            touched_tables: Vec::new(),
             gone_stacks: Vec::new(),
             scratch: Vec::new(),
         };

@@ -55,7 +55,7 @@ impl Order {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Subject {
     /// No workload.
     Nobody,
@@ -109,6 +109,8 @@ pub(crate) struct Policies {
     profiles: FxHashMap<Name, ProfileRules>,
     /// Policies that are new or different since the last commit.
     dirty: Vec<PolicyId>,
+    /// Those of which more than the content of rules is different.
+    reframed: Vec<PolicyId>,
     dirty_tiers: FxHashSet<Name>,
     /// What was replaced: given back at the end of the commit.
     old: Vec<Policy>,
@@ -120,6 +122,19 @@ pub(crate) struct Policies {
 #[derive(Debug, Clone)]
 pub(crate) struct ProfileRules {
     pub(crate) rules: [Arc<[Rule]>; 2],
+}
+
+impl Policy {
+    /// Whether nothing but the content of the rules of each direction, and what is reported of it,
+    /// is different.
+    fn has_frame_of(&self, other: &Self) -> bool {
+        let governed = |policy: &Self| policy.rules.each_ref().map(Option::is_some);
+        (self.token, self.tier, self.order, self.stage)
+            == (other.token, other.tier, other.order, other.stage)
+            && self.subject == other.subject
+            && self.hosts == other.hosts
+            && governed(self) == governed(other)
+    }
 }
 
 /// A policy, before it has a place.
@@ -305,6 +320,9 @@ impl Policies {
                 policy.blocks = old.blocks;
                 policy.selected = old.selected;
                 policy.indexed = old.indexed.take();
+                if !old.has_frame_of(&policy) {
+                    self.reframed.push(id);
+                }
                 self.old.push(std::mem::replace(old, policy));
                 id
             }
@@ -312,6 +330,7 @@ impl Policies {
                 let key = policy.key.clone();
                 let id = self.items.insert(policy);
                 self.numbers.insert(key, id);
+                self.reframed.push(id);
                 id
             }
         };
@@ -323,12 +342,15 @@ impl Policies {
     pub(crate) fn remove(&mut self, key: &ObjectKey) -> Option<PolicyId> {
         let id = self.numbers.remove(key)?;
         self.dirty.push(id);
+        self.reframed.push(id);
         Some(id)
     }
 
     /// Something outside the policy decides anew whom it selects.
     pub(crate) fn touch(&mut self, key: &ObjectKey) {
-        self.dirty.extend(self.find(key));
+        let id = self.find(key);
+        self.dirty.extend(id);
+        self.reframed.extend(id);
     }
 
     pub(crate) fn put_profile(
@@ -432,12 +454,16 @@ impl Policies {
         rank(a).cmp(&rank(b))
     }
 
-    /// Sorted.
-    pub(crate) fn take_dirty(&mut self) -> Vec<PolicyId> {
-        let mut dirty = std::mem::take(&mut self.dirty);
-        dirty.sort_unstable();
-        dirty.dedup();
-        dirty
+    /// Policies that are different, and those of them that may select others, or come in another
+    /// order, or in other directions. Both sorted.
+    pub(crate) fn take_dirty(&mut self) -> (Vec<PolicyId>, Vec<PolicyId>) {
+        let sorted = |ids: &mut Vec<PolicyId>| {
+            let mut ids = std::mem::take(ids);
+            ids.sort_unstable();
+            ids.dedup();
+            ids
+        };
+        (sorted(&mut self.dirty), sorted(&mut self.reframed))
     }
 
     pub(crate) fn take_dirty_tiers(&mut self) -> FxHashSet<Name> {

@@ -1,6 +1,7 @@
 //! Stacks: what judges a local address in one direction, and its steps in order.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::sync::Arc;
 
 use ocicat_api::rule::Action;
@@ -9,10 +10,11 @@ use ocicat_node::{ClassId, RowId, StackId};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::block::{Block, Blocks, BodyKind};
+use crate::entries::Entries;
 use crate::group::Groups;
 use crate::identity::NamedPort;
 use crate::policy::Policies;
-use crate::slab::{BlockId, QuestionId, Slab, StackIndex};
+use crate::slab::{BlockId, Slab, StackIndex};
 
 /// Everything that the table of a stack depends on besides the content of its blocks.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -82,17 +84,6 @@ pub(crate) enum Step {
     OverBudget,
 }
 
-/// What to look at first to know that a rule does not match.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Gate {
-    /// No claimed address matches that does not answer yes.
-    Question(QuestionId),
-    Open,
-    /// Claimed addresses without any answer match.
-    Base,
-    NoRule,
-}
-
 #[derive(Debug)]
 pub(crate) struct Stack {
     pub(crate) id: StackId,
@@ -100,8 +91,10 @@ pub(crate) struct Stack {
     pub(crate) steps: Box<[Step]>,
     /// The steps that are no rules.
     pub(crate) ends: Box<[u32]>,
-    /// One for each step.
-    pub(crate) gates: Box<[Gate]>,
+    /// The steps that claimed addresses without any answer match, sorted.
+    pub(crate) bases: Vec<u32>,
+    /// Where the steps of each block begin, those of policies first, and where the last ones end.
+    starts: Box<[u32]>,
     /// Rules that are new or different since the table was made; sorted.
     pub(crate) edited: Vec<u32>,
     /// How many local addresses use it.
@@ -117,8 +110,8 @@ pub(crate) struct Table {
     /// The group of every class without an entry.
     pub(crate) default_group: u32,
     pub(crate) groups: Groups,
-    /// The groups of classes that are not in the default group; sorted by class.
-    pub(crate) entries: Vec<(ClassId, u32)>,
+    /// The groups of classes that are not in the default group.
+    pub(crate) entries: Entries,
     /// Cells of the rows of all groups, equal rows counted each time.
     pub(crate) cells: usize,
     pub(crate) over_budget: bool,
@@ -160,19 +153,7 @@ impl Table {
     }
 
     pub(crate) fn group_of(&self, class: ClassId) -> u32 {
-        let found = self.find(class);
-        found.map_or(self.default_group, |at| self.entries[at].1)
-    }
-
-    /// Where the entry of the class is, or would be.
-    pub(crate) fn find(&self, class: ClassId) -> Result<usize, usize> {
-        // New classes have the highest numbers: that is one look instead of many.
-        match self.entries.last() {
-            Some((last, _)) if *last < class => Err(self.entries.len()),
-            _ => self
-                .entries
-                .binary_search_by_key(&class, |(class, _)| *class),
-        }
+        self.entries.get(class).unwrap_or(self.default_group)
     }
 
     pub(crate) fn own_row(&self, group: u32) -> Option<RowId> {
@@ -186,7 +167,7 @@ impl Table {
     /// Rows other than the default; sorted by class.
     pub(crate) fn own_rows(&self) -> impl Iterator<Item = (ClassId, RowId)> + '_ {
         let entries = self.entries.iter();
-        entries.filter_map(|(class, group)| Some((*class, self.own_row(*group)?)))
+        entries.filter_map(|(class, group)| Some((class, self.own_row(group)?)))
     }
 }
 
@@ -216,13 +197,14 @@ impl Stacks {
             return index;
         }
         let key = Arc::new(key);
-        let Planned { steps, ends, gates } = plan(&key, &blocks.items, policies);
+        let planned = plan(&key, &blocks.items, policies);
         let stack = Stack {
             id: StackId(self.next),
             key: key.clone(),
-            steps,
-            ends,
-            gates,
+            steps: planned.steps,
+            ends: planned.ends,
+            bases: planned.bases,
+            starts: planned.starts,
             edited: Vec::new(),
             users: 1,
             table: Table::default(),
@@ -283,15 +265,24 @@ impl Stacks {
     }
 
     /// The steps follow from the key, the blocks and the tiers: brings them up to date with blocks
-    /// that changed.
-    pub(crate) fn edit(&mut self, index: StackIndex, blocks: &Blocks, policies: &Policies) {
-        let stack = &mut self.items[index];
-        let key = &stack.key;
-        if (key.blocks.iter().chain(&key.profiles)).all(|block| blocks.keeps_rules(*block)) {
-            stack.edit(blocks);
-        } else {
+    /// that changed, which are given with their edited rules if they have as many rules as before.
+    pub(crate) fn edit(
+        &mut self,
+        index: StackIndex,
+        changed: &[(BlockId, Option<&[u32]>)],
+        (blocks, policies): (&Blocks, &Policies),
+    ) {
+        if changed.iter().any(|(_, rules)| rules.is_none()) {
             self.plan_again(index, blocks, policies);
+            return;
         }
+        let stack = &mut self.items[index];
+        for (block, rules) in changed {
+            stack.edit(*block, rules.unwrap_or_default(), blocks);
+        }
+        stack.edited.sort_unstable();
+        stack.edited.dedup();
+        stack.table.groups.strike(&stack.edited);
     }
 
     /// Makes the steps anew.
@@ -318,15 +309,15 @@ impl Stacks {
 }
 
 fn join(blocks: &mut Blocks, key: &StackKey, index: StackIndex) {
-    for block in key.blocks.iter().chain(&key.profiles) {
-        blocks.items[*block].stacks.push(index);
+    for (place, block) in (0u32..).zip(key.blocks.iter().chain(&key.profiles)) {
+        blocks.items[*block].stacks.push((index, place));
     }
 }
 
 fn leave(blocks: &mut Blocks, key: &StackKey, index: StackIndex) {
     for block in key.blocks.iter().chain(&key.profiles) {
         if let Some(block) = blocks.items.get_mut(*block) {
-            block.stacks.retain(|other| *other != index);
+            block.stacks.retain(|(other, _)| *other != index);
         }
     }
 }
@@ -335,28 +326,84 @@ fn leave(blocks: &mut Blocks, key: &StackKey, index: StackIndex) {
 struct Planned {
     steps: Box<[Step]>,
     ends: Box<[u32]>,
-    gates: Box<[Gate]>,
+    bases: Vec<u32>,
+    starts: Box<[u32]>,
 }
 
 impl Stack {
-    /// Only the content of rules changed.
-    fn edit(&mut self, blocks: &Blocks) {
-        for (number, step) in (0u32..).zip(&self.steps) {
-            if step.rule().is_some_and(|rule| blocks.is_edited(rule)) {
-                self.gates[number as usize] = gate(step, &blocks.items);
-                self.edited.push(number);
+    /// The steps of a block; a profile may be named twice.
+    pub(crate) fn steps_of(&self, block: BlockId) -> impl Iterator<Item = Range<u32>> + '_ {
+        let blocks = self.key.blocks.iter().chain(&self.key.profiles);
+        let places = self.starts.windows(2).zip(blocks);
+        places.filter_map(move |(bounds, other)| match bounds {
+            [start, end] if *other == block => Some(*start..*end),
+            _ => None,
+        })
+    }
+
+    /// The steps of a block of which it is known, or at least likely, where it stands.
+    pub(crate) fn steps_at(&self, place: u32, block: BlockId) -> Option<Range<u32>> {
+        let (place, policies) = (place as usize, self.key.blocks.len());
+        let found = match place.checked_sub(policies) {
+            None => self.key.blocks.get(place),
+            Some(place) => self.key.profiles.get(place),
+        };
+        let bounds = self.starts.get(place..place + 2)?;
+        (found == Some(&block)).then(|| bounds[0]..bounds[1])
+    }
+
+    /// All blocks, each with its steps.
+    pub(crate) fn places(&self) -> impl Iterator<Item = (BlockId, Range<u32>)> + '_ {
+        let blocks = self.key.blocks.iter().chain(&self.key.profiles);
+        let bounds = self.starts.windows(2);
+        blocks
+            .zip(bounds.map(|bounds| bounds[0]..bounds[1]))
+            .map(|(block, steps)| (*block, steps))
+    }
+
+    /// The step of a rule among those of its block; `None` if it is off.
+    pub(crate) fn step_of(&self, steps: &Range<u32>, rule: u32) -> Option<u32> {
+        // Rules are in order, and seldom is one off.
+        let near = steps.start.saturating_add(rule);
+        let is_rule = |step: &Step| matches!(step, Step::Rule { index, .. } if *index == rule);
+        if near < steps.end && is_rule(&self.steps[near as usize]) {
+            return Some(near);
+        }
+        let of_block = &self.steps[steps.start as usize..steps.end as usize];
+        let before = |step: &Step| matches!(step, Step::Rule { index, .. } if *index < rule);
+        let at = of_block.partition_point(before);
+        let found = of_block.get(at).filter(|step| is_rule(step));
+        found.and_then(|_| Some(steps.start + u32::try_from(at).ok()?))
+    }
+
+    /// Only the content of some rules of a block changed.
+    fn edit(&mut self, block: BlockId, rules: &[u32], blocks: &Blocks) {
+        let body = &blocks.items[block].body;
+        let places: Vec<Range<u32>> = self.steps_of(block).collect();
+        for steps in places {
+            for rule in rules {
+                let Some(step) = self.step_of(&steps, *rule) else {
+                    continue;
+                };
+                match (
+                    self.bases.binary_search(&step),
+                    body.asked[*rule as usize].far.base(),
+                ) {
+                    (Ok(at), false) => {
+                        self.bases.remove(at);
+                    }
+                    (Err(at), true) => self.bases.insert(at, step),
+                    _ => {}
+                }
+                self.edited.push(step);
             }
         }
-        self.edited.sort_unstable();
-        self.edited.dedup();
-        self.table.groups.strike(&self.edited);
     }
 
     /// Takes over other steps; the groups of the table follow.
     fn take(&mut self, planned: Planned, blocks: &Blocks) {
-        let Planned { steps, ends, gates } = planned;
-        let old = std::mem::replace(&mut self.steps, steps);
-        (self.ends, self.gates) = (ends, gates);
+        let old = std::mem::replace(&mut self.steps, planned.steps);
+        (self.ends, self.bases, self.starts) = (planned.ends, planned.bases, planned.starts);
         let places = Places::new(&old, &self.steps);
         // Of the old steps: what was edited before this, is edited now, or is gone.
         let was_edited = std::mem::take(&mut self.edited);
@@ -387,7 +434,7 @@ impl Stack {
 }
 
 impl Step {
-    fn rule(&self) -> Option<(BlockId, u32)> {
+    pub(crate) fn rule(&self) -> Option<(BlockId, u32)> {
         match self {
             Self::Rule { block, index, .. } => Some((*block, *index)),
             _ => None,
@@ -471,6 +518,7 @@ fn plan(key: &StackKey, blocks: &Slab<BlockId, Block>, policies: &Policies) -> P
         off: set(&key.near.off),
         open: set(&key.near.open),
         steps: Vec::new(),
+        starts: Vec::new(),
         group: 0,
         place: 0,
     };
@@ -497,6 +545,7 @@ fn plan(key: &StackKey, blocks: &Slab<BlockId, Block>, policies: &Policies) -> P
         plan.add(*profile);
         plan.end_group();
     }
+    plan.starts.push(plan.number());
     plan.steps.push(match key.ending {
         Ending::Deny => Step::EndOfProfiles,
         Ending::Next => Step::EndOfStage,
@@ -506,23 +555,18 @@ fn plan(key: &StackKey, blocks: &Slab<BlockId, Block>, policies: &Policies) -> P
         .zip(&plan.steps)
         .filter(|(_, step)| !matches!(step, Step::Rule { .. }));
     let ends = ends.map(|(number, _)| number).collect();
-    let gates = plan.steps.iter().map(|step| gate(step, blocks)).collect();
+    let is_base = |step: &Step| {
+        let rule = step.rule();
+        rule.is_some_and(|(block, index)| blocks[block].body.asked[index as usize].far.base())
+    };
+    let bases = (0u32..).zip(&plan.steps).filter(|(_, step)| is_base(step));
+    let mut bases: Vec<u32> = bases.map(|(number, _)| number).collect();
+    bases.shrink_to_fit();
     Planned {
         steps: plan.steps.into(),
         ends,
-        gates,
-    }
-}
-
-fn gate(step: &Step, blocks: &Slab<BlockId, Block>) -> Gate {
-    let Some((block, index)) = step.rule() else {
-        return Gate::NoRule;
-    };
-    let far = &blocks[block].body.asked[index as usize].far;
-    match far.gate() {
-        Some(question) => Gate::Question(question),
-        None if far.base() => Gate::Base,
-        None => Gate::Open,
+        bases,
+        starts: plan.starts.into(),
     }
 }
 
@@ -531,6 +575,8 @@ struct Plan<'a> {
     off: FxHashSet<(u32, u32)>,
     open: FxHashSet<(u32, u32)>,
     steps: Vec<Step>,
+    /// Where the steps of each block begin.
+    starts: Vec<u32>,
     /// Where the current tier or profile begins.
     group: usize,
     /// The place of the next block.
@@ -540,6 +586,7 @@ struct Plan<'a> {
 impl Plan<'_> {
     fn add(&mut self, block: BlockId) {
         let body = &self.blocks[block].body;
+        self.starts.push(self.number());
         match body.kind {
             BodyKind::Closed => self.steps.push(Step::Closed { block }),
             BodyKind::Missing => self.steps.push(Step::Missing { block }),
@@ -557,8 +604,13 @@ impl Plan<'_> {
         self.place += 1;
     }
 
+    /// That of the next step.
+    fn number(&self) -> u32 {
+        u32::try_from(self.steps.len()).unwrap_or(u32::MAX)
+    }
+
     fn end_group(&mut self) {
-        let end = u32::try_from(self.steps.len()).unwrap_or(u32::MAX);
+        let end = self.number();
         for step in &mut self.steps[self.group..] {
             if let Step::Rule { resume, .. } = step {
                 *resume = end;

@@ -76,7 +76,10 @@ impl Engine {
             ));
         }
         let over_budget = policy.blocks.iter().flatten().any(|block| {
-            let mut stacks = self.blocks.items[*block].stacks.iter();
+            let mut stacks = self.blocks.items[*block]
+                .stacks
+                .iter()
+                .map(|(stack, _)| stack);
             stacks.any(|stack| {
                 let stack = &self.stacks.items[*stack];
                 stack.table.over_budget || stack.key.ending == Ending::Closed

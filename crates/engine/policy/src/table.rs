@@ -1,26 +1,23 @@
 //! Tables: the rows of each stack, built whole or class by class.
 
-use ocicat_api::rule::Action;
 use ocicat_flow::{Decider, Outcome, Verdict};
 use ocicat_node::{ClassId, Row, RowId};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::block::{Blocks, Truth};
 use crate::class::{ClassChanges, Classes, Signature};
+use crate::entries::Entries;
 use crate::group::{Group, Groups, Mark, Marks, UNCLAIMED};
 use crate::list::PortSets;
 use crate::outcome::{Outcomes, Rows};
 use crate::paint::{Applied, Sheet};
 use crate::question::Questions;
 use crate::row::{self, Budget, OverBudget};
-use crate::slab::QuestionId;
-use crate::stack::{Gate, Stack, Step, Table, Told};
+use crate::stack::{Stack, Step, Table, Told};
 
-/// Room for so many more entries is kept, because tables are many, large, and grow little.
-const GROWTH: usize = 128;
+mod update;
 
-/// So many entries are added and removed one by one.
-const FEW: usize = 4;
+pub(crate) use update::{Asked, Judged, Task};
 
 /// What tables are made from.
 pub(crate) type Parts<'a> = (&'a Blocks, &'a Questions, &'a Classes, &'a PortSets);
@@ -39,19 +36,14 @@ pub(crate) struct Workshop<'a> {
     loaded: Option<ClassId>,
     /// All classes, sorted.
     all: Option<Vec<ClassId>>,
+    pub(crate) judged: Judged,
+    /// Room for lists that are made again and again.
+    moves: Vec<(ClassId, u32)>,
+    marks: Vec<(u32, Mark)>,
 }
 
 /// How a class differs from one without answers, for one stack.
 type Deviation = (ClassId, u32, Mark);
-
-/// Why the row of a class may be another; the first says more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Again {
-    /// Its answers are others: all rules are looked at.
-    Whole,
-    /// Only the rules that are edited.
-    Edited,
-}
 
 /// A table that is made whole.
 #[derive(Debug, Default)]
@@ -85,6 +77,9 @@ impl<'a> Workshop<'a> {
             scratch,
             loaded: None,
             all: None,
+            judged: Judged::default(),
+            moves: Vec::new(),
+            marks: Vec::new(),
         }
     }
 
@@ -103,131 +98,6 @@ impl<'a> Workshop<'a> {
         }
     }
 
-    /// Brings the rows of some classes up to date, sorted by class. `false` if the stack has to be
-    /// built whole: it may exceed the budget.
-    pub(crate) fn update(&mut self, stack: &mut Stack, classes: &[(ClassId, Again)]) -> bool {
-        let mut moves = Vec::with_capacity(classes.len());
-        let mut marks = Vec::new();
-        for (class, again) in classes {
-            let Some(item) = self.classes.items.get(class) else {
-                continue;
-            };
-            let signature = &*item.signature;
-            match again {
-                Again::Whole => self.marks(stack, *class, &mut marks),
-                Again::Edited => {
-                    marks.clear();
-                    for number in &stack.edited {
-                        let has = |question| signature.has(question);
-                        self.mark(stack, signature, *number, has, &mut marks);
-                    }
-                    let groups = &stack.table.groups;
-                    let group = groups.get(stack.table.group_of(*class));
-                    if marks.is_empty() && !group.stale {
-                        continue;
-                    }
-                    marks.extend_from_slice(&group.marks);
-                    marks.sort_unstable();
-                }
-            }
-            let group = match stack.table.groups.find(&marks) {
-                Ok(group) => group,
-                Err(at) => {
-                    let Ok(row) = self.row_of_marks(stack, signature, &marks) else {
-                        return false;
-                    };
-                    stack.table.cells += self.cells_of(row);
-                    self.rows.retain(row);
-                    stack.table.groups.insert(at, &marks, row)
-                }
-            };
-            moves.push((*class, group));
-        }
-        self.assign(&mut stack.table, &moves);
-        stack.edited.clear();
-        !self.is_stale(&stack.table) && !self.exceeds(&stack.table)
-    }
-
-    /// Whether a class is still in a stale group: more changed than the list of classes tells.
-    fn is_stale(&self, table: &Table) -> bool {
-        let by_default = table.entries.len() < self.classes.items.len();
-        let stale = table.groups.iter().any(|g| g.stale && g.users > 0);
-        stale || by_default && table.groups.get(table.default_group).stale
-    }
-
-    fn load(&mut self, class: ClassId) {
-        if self.loaded == Some(class) {
-            return;
-        }
-        let loaded = [(self.loaded, false), (Some(class), true)];
-        for (class, answer) in loaded {
-            let item = class.and_then(|class| self.classes.items.get(&class));
-            for (question, _) in item.iter().flat_map(|item| &item.signature.answers) {
-                self.scratch[question.0 as usize] = answer;
-            }
-        }
-        self.loaded = Some(class);
-    }
-
-    /// All that the row of a class follows from: the rules that match or may match and would not
-    /// without its answers, and the ports of those that know them by name.
-    fn marks(&mut self, stack: &Stack, class: ClassId, marks: &mut Vec<(u32, Mark)>) {
-        marks.clear();
-        self.load(class);
-        let signature = &*self.classes.items[&class].signature;
-        if signature.unclaimed {
-            marks.push((UNCLAIMED, Mark::Truth(Truth::Unknown)));
-        }
-        let has = |question: QuestionId| self.scratch[question.0 as usize];
-        for (number, gate) in (0u32..).zip(&stack.gates) {
-            match gate {
-                Gate::NoRule => continue,
-                Gate::Question(question) if !signature.unclaimed && !has(*question) => continue,
-                Gate::Question(_) | Gate::Open | Gate::Base => {}
-            }
-            self.mark(stack, signature, number, has, marks);
-        }
-        marks.sort_unstable();
-    }
-
-    /// The marks that one rule makes.
-    fn mark(
-        &self,
-        stack: &Stack,
-        signature: &Signature,
-        number: u32,
-        has: impl Fn(QuestionId) -> bool,
-        marks: &mut Vec<(u32, Mark)>,
-    ) {
-        let Step::Rule { block, index, .. } = &stack.steps[number as usize] else {
-            return;
-        };
-        let body = &self.blocks.items[*block].body;
-        let asked = &body.asked[*index as usize];
-        let truth = asked.far.truth(signature.unclaimed, has);
-        if signature.unclaimed {
-            // What neither allows nor denies.
-            let action = body.rules[*index as usize].action;
-            let idle = truth == Truth::Unknown && matches!(action, Action::Allow | Action::Log);
-            if truth == Truth::No || idle {
-                return;
-            }
-            marks.push((number, Mark::Truth(truth)));
-        } else {
-            let base = stack.gates[number as usize] == Gate::Base;
-            if (truth == Truth::Yes) != base {
-                marks.push((number, Mark::Truth(truth)));
-            }
-            if truth != Truth::Yes {
-                return;
-            }
-        }
-        for question in asked.numbered() {
-            let ports = signature.ports(question);
-            marks.extend(ports.map(|port| (number, Mark::Port(question.0, port))));
-        }
-    }
-
     fn row_of_marks(
         &mut self,
         stack: &Stack,
@@ -241,10 +111,7 @@ impl<'a> Workshop<'a> {
         };
         let mut applied: Vec<(u32, Truth)> = Vec::with_capacity(marks.len() + 4);
         if !signature.unclaimed {
-            let base = (0u32..)
-                .zip(&stack.gates)
-                .filter(|(_, gate)| **gate == Gate::Base);
-            let base = base.map(|(step, _)| step).filter(|step| !off(*step));
+            let base = stack.bases.iter().copied().filter(|step| !off(*step));
             applied.extend(base.map(|step| (step, Truth::Yes)));
         }
         applied.extend(marks.iter().filter_map(|(step, mark)| match mark {
@@ -289,7 +156,7 @@ impl<'a> Workshop<'a> {
         result?;
         let mut marks = Vec::new();
         for class in &self.classes.unclaimed {
-            self.marks(stack, *class, &mut marks);
+            self.all_marks(stack, *class, &mut marks);
             self.build_class(stack, *class, &marks, &mut built)?;
         }
         built.classes.sort_unstable();
@@ -411,15 +278,11 @@ impl<'a> Workshop<'a> {
             built.numbers.into_iter().map(|(m, n)| (n, m)).collect();
         marks.sort_unstable_by_key(|(number, _)| *number);
         let groups = marks.into_iter().zip(built.rows).zip(users);
-        let groups = Groups::new(groups.map(|(((_, marks), row), users)| Group {
-            marks,
-            row,
-            users,
-            stale: false,
-        }));
+        let group = |(((_, marks), row), users)| Group::new(marks, row, users);
+        let groups = Groups::new(groups.map(group));
         let mut entries = built.classes;
         entries.retain(|(_, group)| *group != default_group);
-        self.install(table, default_group, groups, entries);
+        self.install(table, default_group, groups, &entries);
         table.over_budget = false;
     }
 
@@ -428,17 +291,15 @@ impl<'a> Workshop<'a> {
         table: &mut Table,
         default_group: u32,
         groups: Groups,
-        mut entries: Vec<(ClassId, u32)>,
+        entries: &[(ClassId, u32)],
     ) {
-        entries.shrink_to_fit();
-        entries.reserve_exact(GROWTH);
         let default_row = groups.get(default_group).row;
         let mut new = Table {
             default_row: Some(default_row),
             default_group,
             cells: groups.iter().map(|group| self.cells_of(group.row)).sum(),
             groups,
-            entries,
+            entries: Entries::new(entries),
             over_budget: table.over_budget,
             told: std::mem::take(&mut table.told),
         };
@@ -457,11 +318,9 @@ impl<'a> Workshop<'a> {
 
     /// Puts classes into groups; sorted by class, without repeats.
     fn assign(&mut self, table: &mut Table, moves: &[(ClassId, u32)]) {
-        let mut reshaped = Vec::new();
         let mut left = Vec::new();
         for (class, to) in moves {
-            let found = table.find(*class);
-            let from = found.map_or(table.default_group, |at| table.entries[at].1);
+            let from = table.group_of(*class);
             if from == *to {
                 continue;
             }
@@ -476,15 +335,13 @@ impl<'a> Workshop<'a> {
                     left.push(from);
                 }
             }
-            if *to != table.default_group {
+            if *to == table.default_group {
+                table.entries.remove(*class);
+            } else {
                 table.groups.get_mut(*to).users += 1;
-            }
-            match found {
-                Ok(at) if *to != table.default_group => table.entries[at].1 = *to,
-                _ => reshaped.push((*class, *to)),
+                table.entries.insert(*class, *to);
             }
         }
-        reshape(table, &reshaped);
         left.sort_unstable();
         left.dedup();
         for group in left {
@@ -535,14 +392,9 @@ impl<'a> Workshop<'a> {
             logged: Vec::new(),
         });
         let row = self.rows.intern(Row::constant(outcome), self.outcomes);
-        let group = Group {
-            marks: Box::default(),
-            row,
-            users: 0,
-            stale: false,
-        };
+        let group = Group::new(Box::default(), row, 0);
         let groups = Groups::new(std::iter::once(group));
-        self.install(table, 0, groups, Vec::new());
+        self.install(table, 0, groups, &[]);
         table.over_budget = true;
     }
 
@@ -566,57 +418,6 @@ impl<'a> Workshop<'a> {
     }
 }
 
-/// Adds and removes entries; sorted by class.
-fn reshape(table: &mut Table, changes: &[(ClassId, u32)]) {
-    if changes.len() > FEW {
-        return merge(table, changes);
-    }
-    for (class, group) in changes {
-        match table.find(*class) {
-            Ok(at) => {
-                table.entries.remove(at);
-            }
-            Err(at) => {
-                if table.entries.len() == table.entries.capacity() {
-                    table.entries.reserve_exact(GROWTH);
-                }
-                table.entries.insert(at, (*class, *group));
-            }
-        }
-    }
-}
-
-/// Likewise, in one go and in place: large pieces of memory are slow to come by.
-fn merge(table: &mut Table, changes: &[(ClassId, u32)]) {
-    let entries = &mut table.entries;
-    let is_gone = |(_, group): &&(ClassId, u32)| *group == table.default_group;
-    let (mut kept, mut next) = (0, 0);
-    for (class, _) in changes.iter().filter(is_gone) {
-        let at = next + entries[next..].partition_point(|(other, _)| other < class);
-        entries.copy_within(next..at, kept);
-        kept += at - next;
-        next = at + 1;
-    }
-    entries.copy_within(next.., kept);
-    entries.truncate(kept + entries.len() - next);
-    let come = changes.iter().filter(|change| !is_gone(change));
-    let count = come.clone().count();
-    if entries.capacity() - entries.len() < count {
-        entries.reserve_exact(count + GROWTH);
-    }
-    let mut last = entries.len();
-    let mut free = last + count;
-    entries.resize(free, (ClassId(0), 0));
-    for (class, group) in come.rev() {
-        let at = entries[..last].partition_point(|(other, _)| other < class);
-        free -= last - at;
-        entries.copy_within(at..last, free);
-        free -= 1;
-        entries[free] = (*class, *group);
-        last = at;
-    }
-}
-
 /// Remembers, for each class whose own row is another one now, the row that was told.
 fn note_differences(
     told: &mut Told,
@@ -637,41 +438,5 @@ fn note_differences(
     }
     for (added, _) in new {
         told.note(added, None);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use super::*;
-
-    #[test]
-    fn entries_come_and_go_in_place() {
-        let mut table = Table::default();
-        let mut expected: BTreeMap<ClassId, u32> = BTreeMap::new();
-        // Every third class comes, every fifth goes, in steps of all sizes; group 0 is the default.
-        for step in 1..40u32 {
-            let mut changes = Vec::new();
-            for class in (0..97).map(|n| ClassId(n * step % 97)) {
-                match expected.contains_key(&class) {
-                    false if (class.0 + step).is_multiple_of(3) => changes.push((class, step)),
-                    true if (class.0 + step).is_multiple_of(5) => changes.push((class, 0)),
-                    _ => {}
-                }
-            }
-            changes.sort_unstable();
-            changes.dedup();
-            changes.truncate(step as usize);
-            reshape(&mut table, &changes);
-            for (class, group) in changes {
-                match group {
-                    0 => expected.remove(&class),
-                    _ => expected.insert(class, group),
-                };
-            }
-            assert!(table.entries.iter().copied().eq(expected.clone()), "{step}");
-        }
-        assert!(expected.len() > 20);
     }
 }

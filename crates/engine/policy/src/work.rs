@@ -1,5 +1,6 @@
 //! What has to be made again of which tables, and making it.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -13,18 +14,23 @@ use crate::delta::Steps;
 use crate::host::{self, GroupMove};
 use crate::local::NearView;
 use crate::policy::{DIRECTIONS, side};
-use crate::slab::{BlockId, EntryId, StackIndex};
-use crate::stack::StackKey;
-use crate::table::{Again, Workshop};
+use crate::slab::{BlockId, EntryId, QuestionId, StackIndex};
+use crate::stack::{StackKey, Stacks};
+use crate::table::{Asked, Judged, Task, Workshop};
 
 /// Which parts of which tables have to be made again.
 #[derive(Debug, Default)]
 struct Work {
     whole: BTreeSet<StackIndex>,
-    /// Rows of classes with other answers; in no order, with repeats.
-    rows: Vec<(StackIndex, ClassId)>,
-    /// Classes that edited rules reach; in no order, with repeats.
-    edited: BTreeMap<StackIndex, Vec<ClassId>>,
+    /// Classes of which nothing is known: every table has to say what it does with them; sorted.
+    unknown: Vec<ClassId>,
+    /// Classes with another answer to what a block asks; in no order, with repeats.
+    rows: Vec<Asked>,
+    judged: Judged,
+    /// Which of `reaches` edited rules have; in no order.
+    edited: Vec<(StackIndex, usize)>,
+    /// Lists of classes, each sorted.
+    reaches: Vec<Vec<ClassId>>,
 }
 
 /// A stack that took another key.
@@ -64,17 +70,17 @@ impl From<GroupMove> for Move {
 }
 
 impl Work {
-    /// Rules of the stack were edited.
-    fn add(&mut self, stack: StackIndex, reach: &Reach) {
-        if self.whole.contains(&stack) {
-            return;
-        }
+    /// Rules of some stacks were edited.
+    fn add(&mut self, stacks: impl Iterator<Item = StackIndex>, reach: Reach) {
         match reach {
-            Reach::All => {
-                self.whole.insert(stack);
-            }
-            Reach::Classes(classes) => {
-                self.edited.entry(stack).or_default().extend(classes);
+            Reach::All => self.whole.extend(stacks),
+            Reach::Classes(classes) if classes.is_empty() => {}
+            Reach::Classes(mut classes) => {
+                classes.sort_unstable();
+                classes.dedup();
+                let number = self.reaches.len();
+                self.reaches.push(classes);
+                self.edited.extend(stacks.map(|stack| (stack, number)));
             }
         }
     }
@@ -82,27 +88,77 @@ impl Work {
 
 impl Work {
     fn is_empty(&self) -> bool {
-        self.whole.is_empty() && self.rows.is_empty() && self.edited.is_empty()
+        let edited = self.edited.is_empty() && self.rows.is_empty();
+        self.whole.is_empty() && self.unknown.is_empty() && edited
     }
 
-    /// The classes to look at again in each stack, sorted.
-    fn by_stack(&mut self) -> BTreeMap<StackIndex, Vec<(ClassId, Again)>> {
-        let mut by_stack: BTreeMap<StackIndex, Vec<(ClassId, Again)>> = BTreeMap::new();
-        for (index, classes) in std::mem::take(&mut self.edited) {
-            let classes = classes.into_iter().map(|class| (class, Again::Edited));
-            by_stack.insert(index, classes.collect());
+    /// Puts what is in no order in order.
+    fn sort(&mut self) {
+        self.unknown.sort_unstable();
+        self.unknown.dedup();
+        let place = |asked: &Asked| (asked.stack, asked.class, asked.place, asked.block);
+        self.rows.sort_unstable_by_key(place);
+        self.rows.dedup_by_key(|asked| place(asked));
+        self.edited.sort_unstable();
+        self.edited.dedup();
+    }
+}
+
+impl Work {
+    /// Brings tables up to date class by class. What cannot be is left to be made whole. Returns
+    /// the tables that were looked at.
+    fn update_tables(
+        &mut self,
+        stacks: &mut Stacks,
+        classes: usize,
+        workshop: &mut Workshop<'_>,
+    ) -> Vec<StackIndex> {
+        self.sort();
+        workshop.judged = std::mem::take(&mut self.judged);
+        let (mut rows, mut edited) = (self.rows.as_slice(), self.edited.as_slice());
+        let mut unions = Unions::default();
+        let mut lists = Vec::new();
+        let mut touched = Vec::new();
+        for (index, stack) in stacks.items.iter_mut() {
+            let asked = take_of(&mut rows, |asked| asked.stack.cmp(&index));
+            let own = take_of(&mut edited, |list| list.0.cmp(&index));
+            lists.clear();
+            lists.extend(own.iter().map(|(_, list)| *list));
+            let task = Task {
+                unknown: &self.unknown,
+                edited: unions.of(&lists, &self.reaches),
+                asked,
+            };
+            if task.len() == 0 || self.whole.contains(&index) {
+                continue;
+            }
+            touched.push(index);
+            let many = task.len() > classes / 2 && task.count() > classes / 2;
+            if many || !workshop.update(stack, task) {
+                self.whole.insert(index);
+            }
         }
-        for (index, class) in self.rows.drain(..) {
-            by_stack
-                .entry(index)
-                .or_default()
-                .push((class, Again::Whole));
+        touched
+    }
+}
+
+/// The lists of classes that edited rules of one stack reach, put together for all such stacks.
+#[derive(Debug, Default)]
+struct Unions(FxHashMap<Vec<usize>, Vec<ClassId>>);
+
+impl Unions {
+    fn of<'u>(&'u mut self, lists: &[usize], reaches: &'u [Vec<ClassId>]) -> &'u [ClassId] {
+        match lists {
+            [] => &[],
+            [one] => &reaches[*one],
+            _ => self.0.entry(lists.to_vec()).or_insert_with(|| {
+                let lists = lists.iter().map(|list| reaches[*list].as_slice());
+                let mut classes: Vec<ClassId> = lists.flatten().copied().collect();
+                classes.sort_unstable();
+                classes.dedup();
+                classes
+            }),
         }
-        for classes in by_stack.values_mut() {
-            classes.sort_unstable();
-            classes.dedup_by_key(|(class, _)| *class);
-        }
-        by_stack
     }
 }
 
@@ -114,8 +170,10 @@ impl Engine {
         self.add_new_classes(&mut work, changes);
         // A stack may lose or gain a block that asks: both count.
         self.add_differences(&mut work, changes);
-        let renamed = self.move_endpoints(changes);
-        self.add_differences(&mut work, changes);
+        let (renamed, moved) = self.move_endpoints(changes);
+        if moved {
+            self.add_differences(&mut work, changes);
+        }
         self.add_blocks(&mut work, again, &renamed);
         self.make_tables(work, changes)
     }
@@ -126,33 +184,56 @@ impl Engine {
             .changed
             .iter()
             .filter(|c| c.difference == Difference::Everything);
-        for changed in unknown {
-            let stacks = self.stacks.items.iter();
-            work.rows
-                .extend(stacks.map(|(index, _)| (index, changed.class)));
-        }
+        work.unknown.extend(unknown.map(|changed| changed.class));
     }
 
     /// Tables that may treat a changed class differently, by the questions they ask.
     fn add_differences(&self, work: &mut Work, changes: &ClassChanges) {
-        let built = |index: &StackIndex| self.stacks.items[*index].table.default_row.is_some();
+        // Where so much is new, tables are made whole.
+        let much = work.unknown.len() > self.classes.items.len() / 2;
+        let mut blocks: Vec<BlockId> = Vec::new();
         for changed in &changes.changed {
-            let Difference::Questions(questions) = &changed.difference else {
-                continue;
+            blocks.clear();
+            let signature = &*self.classes.items[&changed.class].signature;
+            let mut ask = |question: QuestionId| {
+                if let Some(question) = self.questions.items.get(question) {
+                    blocks.extend(&question.users);
+                }
             };
-            for question in questions {
-                for block in &self.questions.items[*question].users {
-                    let stacks = self.blocks.items[*block].stacks.iter().copied();
-                    work.rows
-                        .extend(stacks.filter(built).map(|index| (index, changed.class)));
+            match &changed.difference {
+                Difference::Questions(questions) => questions.iter().copied().for_each(ask),
+                Difference::Everything if much || signature.unclaimed => continue,
+                Difference::Everything => {
+                    let answers = signature.answers.iter();
+                    answers.for_each(|(question, _)| ask(*question));
                 }
             }
+            blocks.sort_unstable();
+            blocks.dedup();
+            let unknown = changed.difference == Difference::Everything;
+            let bodies = blocks.iter();
+            let bodies = bodies.map(|block| (*block, &*self.blocks.items[*block].body));
+            let rows = &mut work.rows;
+            work.judged.judge(signature, bodies, |block, judged| {
+                if unknown && judged.is_plain() {
+                    return;
+                }
+                let stacks = self.blocks.items[block].stacks.iter();
+                rows.extend(stacks.map(|(stack, place)| Asked {
+                    stack: *stack,
+                    class: changed.class,
+                    place: *place,
+                    block,
+                    judged,
+                }));
+            });
         }
     }
 
     /// Gives the addresses of dirty local endpoints their stacks. A stack of which all users go
-    /// to one new key takes that key, so that only what differs has to be told.
-    fn move_endpoints(&mut self, changes: &ClassChanges) -> Vec<Renamed> {
+    /// to one new key takes that key, so that only what differs has to be told. Returns also
+    /// whether there was anybody to move.
+    fn move_endpoints(&mut self, changes: &ClassChanges) -> (Vec<Renamed>, bool) {
         let mut moves = self.moves();
         let groups = self
             .hosts
@@ -164,6 +245,7 @@ impl Engine {
             }
         }
         let renamed = self.rename_stacks(&moves);
+        let moved = !moves.is_empty();
         for step in moves {
             let at = side(step.key.direction);
             // A stack that was renamed is found again by its new key.
@@ -184,7 +266,7 @@ impl Engine {
         for index in left.chain(std::mem::take(&mut self.hosts.left)) {
             self.stacks.release(index);
         }
-        renamed
+        (renamed, moved)
     }
 
     fn rename_stacks(&mut self, moves: &[Move]) -> Vec<Renamed> {
@@ -258,20 +340,22 @@ impl Engine {
         work.whole.extend(self.stacks.fresh.iter().copied());
         for block in again {
             let stacks = &self.blocks.items[*block].stacks;
-            work.whole.extend(stacks.iter().copied());
+            work.whole.extend(stacks.iter().map(|(stack, _)| *stack));
         }
-        let mut touched: BTreeSet<StackIndex> = BTreeSet::new();
-        for (block, old) in &self.blocks.changed {
-            let block = &self.blocks.items[*block];
-            touched.extend(block.stacks.iter().copied());
-            if block.stacks.iter().all(|stack| work.whole.contains(stack)) {
+        let mut touched: BTreeMap<StackIndex, Vec<usize>> = BTreeMap::new();
+        let mut changed: Vec<(BlockId, Option<Vec<u32>>)> = Vec::new();
+        for (id, old) in &self.blocks.changed {
+            let block = &self.blocks.items[*id];
+            for (stack, _) in &block.stacks {
+                touched.entry(*stack).or_default().push(changed.len());
+            }
+            changed.push((*id, self.blocks.edited_rules(*id)));
+            let stacks = || block.stacks.iter().map(|(stack, _)| *stack);
+            if stacks().all(|stack| work.whole.contains(&stack)) {
                 continue;
             }
             let reach = Body::reach_of_change(old, &block.body, &self.questions);
-            block
-                .stacks
-                .iter()
-                .for_each(|stack| work.add(*stack, &reach));
+            work.add(stacks(), reach);
         }
         for Renamed { index, old } in renamed {
             let new = self.stacks.items[*index].key.clone();
@@ -280,20 +364,30 @@ impl Engine {
             } else {
                 self.reach_of_rename(old, &new)
             };
-            work.add(*index, &reach);
-            touched.insert(*index);
+            work.add(std::iter::once(*index), reach);
+            touched.entry(*index).or_default();
         }
-        touched.extend(work.whole.iter().copied());
+        for index in &work.whole {
+            touched.entry(*index).or_default();
+        }
         let fresh: FxHashSet<StackIndex> = self.stacks.fresh.iter().copied().collect();
-        for index in touched.into_iter().filter(|index| !fresh.contains(index)) {
-            if work.whole.contains(&index) {
-                self.stacks.plan_again(index, &self.blocks, &self.policies);
-            } else {
-                self.stacks.edit(index, &self.blocks, &self.policies);
+        touched.retain(|index, _| !fresh.contains(index));
+        for (index, blocks) in &touched {
+            if work.whole.contains(index) {
+                self.stacks.plan_again(*index, &self.blocks, &self.policies);
+                continue;
             }
-            // Unclaimed addresses leave questions open that no list of classes knows of.
-            work.add(index, &Reach::Classes(self.classes.unclaimed.clone()));
+            let rules = |number: &usize| {
+                let (block, rules) = &changed[*number];
+                (*block, rules.as_deref())
+            };
+            let blocks: Vec<(BlockId, Option<&[u32]>)> = blocks.iter().map(rules).collect();
+            let parts = (&self.blocks, &self.policies);
+            self.stacks.edit(*index, &blocks, parts);
         }
+        // Unclaimed addresses leave questions open that no list of classes knows of.
+        let unclaimed = self.classes.unclaimed.clone();
+        work.add(touched.into_keys(), Reach::Classes(unclaimed));
     }
 
     /// Which classes may see that a stack has another key.
@@ -369,29 +463,18 @@ impl Engine {
                 .filter(|(i, _)| !fresh.contains(i))
             {
                 workshop.follow_classes(&mut stack.table, changes);
-                self.touched_tables.insert(index);
+                self.touched_tables.push(index);
             }
         }
-        for (index, classes) in work.by_stack() {
-            let Some(stack) = self.stacks.items.get_mut(index) else {
-                continue;
-            };
-            if work.whole.contains(&index) {
-                continue;
-            }
-            self.touched_tables.insert(index);
-            let many = classes.len() > self.classes.items.len() / 2;
-            if many || !workshop.update(stack, &classes) {
-                work.whole.insert(index);
-            }
-        }
+        let touched = work.update_tables(&mut self.stacks, self.classes.items.len(), &mut workshop);
+        self.touched_tables.extend(touched);
         for index in work.whole {
             let Some(stack) = self.stacks.items.get_mut(index) else {
                 continue;
             };
             let was = stack.table.over_budget;
             workshop.build(stack);
-            self.touched_tables.insert(index);
+            self.touched_tables.push(index);
             if stack.table.over_budget {
                 self.stacks.closed.insert(index);
             } else {
@@ -414,10 +497,23 @@ impl Engine {
     /// again as a whole.
     fn reopen_closed(&self, work: &mut Work, classes_moved: bool) {
         for index in &self.stacks.closed {
-            let asked = || work.rows.iter().any(|(stack, _)| stack == index);
-            if classes_moved || work.edited.contains_key(index) || asked() {
+            let asked = || work.rows.iter().any(|asked| asked.stack == *index);
+            let edited = || work.edited.iter().any(|(stack, _)| stack == index);
+            if classes_moved || edited() || asked() {
                 work.whole.insert(*index);
             }
         }
     }
+}
+
+/// Takes what is of one stack from the beginning of a sorted list.
+fn take_of<'l, T>(list: &mut &'l [T], order: impl Fn(&T) -> Ordering) -> &'l [T] {
+    let before = list.iter().take_while(|item| order(item) == Ordering::Less);
+    let (_, rest) = list.split_at(before.count());
+    let own = rest
+        .iter()
+        .take_while(|item| order(item) == Ordering::Equal);
+    let (own, rest) = rest.split_at(own.count());
+    *list = rest;
+    own
 }

@@ -1,0 +1,365 @@
+//! Bringing the rows of some classes up to date.
+
+use std::ops::Range;
+
+use ocicat_api::rule::Action;
+use ocicat_node::ClassId;
+use rustc_hash::FxHashMap;
+
+use super::Workshop;
+use crate::block::{Body, Truth};
+use crate::class::Signature;
+use crate::group::{Mark, Marks, UNCLAIMED};
+use crate::slab::{BlockId, QuestionId, StackIndex};
+use crate::stack::{Stack, Table};
+
+/// Why the rows of a table may be others.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Task<'t> {
+    /// Classes of which nothing is known; sorted.
+    pub(crate) unknown: &'t [ClassId],
+    /// Classes that edited rules reach; sorted.
+    pub(crate) edited: &'t [ClassId],
+    /// Classes that answer a question differently, with a block that asks it; sorted.
+    pub(crate) asked: &'t [Asked],
+}
+
+/// What a block makes of a class, for one stack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Asked {
+    pub(crate) stack: StackIndex,
+    pub(crate) class: ClassId,
+    /// Where the block stands in the stack; it may have moved.
+    pub(crate) place: u32,
+    pub(crate) block: BlockId,
+    pub(crate) judged: Judgement,
+}
+
+/// Where the marks of a class are among those of [`Judged`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Judgement {
+    start: u32,
+    end: u32,
+}
+
+impl Judgement {
+    /// The class is treated as one without answers.
+    pub(crate) fn is_plain(self) -> bool {
+        self.start == self.end
+    }
+}
+
+impl Task<'_> {
+    /// No fewer than the classes.
+    pub(crate) fn len(&self) -> usize {
+        self.unknown.len() + self.edited.len() + self.asked.len()
+    }
+}
+
+impl<'t> Iterator for Task<'t> {
+    type Item = Again<'t>;
+
+    fn next(&mut self) -> Option<Again<'t>> {
+        let next = [
+            self.unknown.first(),
+            self.edited.first(),
+            self.asked.first().map(|asked| &asked.class),
+        ];
+        let class = *next.into_iter().flatten().min()?;
+        let take = |classes: &mut &'t [ClassId]| match classes.split_first() {
+            Some((first, rest)) if *first == class => {
+                *classes = rest;
+                true
+            }
+            _ => false,
+        };
+        let unknown = take(&mut self.unknown);
+        take(&mut self.edited);
+        let same = |asked: &&Asked| asked.class == class;
+        let count = self.asked.iter().take_while(same).count();
+        let (asked, rest) = self.asked.split_at(count);
+        self.asked = rest;
+        Some(Again {
+            class,
+            unknown,
+            asked,
+        })
+    }
+}
+
+/// A class whose row may be another.
+pub(crate) struct Again<'t> {
+    class: ClassId,
+    unknown: bool,
+    asked: &'t [Asked],
+}
+
+/// What the rules of blocks make of classes, kept for the stacks that share them.
+#[derive(Debug, Default)]
+pub(crate) struct Judged {
+    found: FxHashMap<(ClassId, BlockId), Judgement>,
+    /// The number of the rule, and what it is marked with.
+    marks: Vec<(u32, Mark)>,
+    /// By number of question: whether the class that is judged answers yes.
+    answers: Vec<bool>,
+}
+
+impl Judged {
+    /// Has some blocks judge a class.
+    pub(crate) fn judge<'b>(
+        &mut self,
+        signature: &Signature,
+        blocks: impl Iterator<Item = (BlockId, &'b Body)>,
+        mut with: impl FnMut(BlockId, Judgement),
+    ) {
+        for (question, _) in &signature.answers {
+            let at = question.0 as usize;
+            if self.answers.len() <= at {
+                self.answers.resize(at + 1, false);
+            }
+            self.answers[at] = true;
+        }
+        let answers = std::mem::take(&mut self.answers);
+        let has = |question: QuestionId| answers.get(question.0 as usize) == Some(&true);
+        for (block, body) in blocks {
+            let judgement = self.add(signature, body, has);
+            with(block, judgement);
+        }
+        self.answers = answers;
+        for (question, _) in &signature.answers {
+            self.answers[question.0 as usize] = false;
+        }
+    }
+
+    fn of(
+        &mut self,
+        class: ClassId,
+        (block, body): (BlockId, &Body),
+        signature: &Signature,
+    ) -> Judgement {
+        if let Some(found) = self.found.get(&(class, block)) {
+            return *found;
+        }
+        let judgement = self.add(signature, body, |question| signature.has(question));
+        self.found.insert((class, block), judgement);
+        judgement
+    }
+
+    fn add(
+        &mut self,
+        signature: &Signature,
+        body: &Body,
+        has: impl Fn(QuestionId) -> bool,
+    ) -> Judgement {
+        let marks = &mut self.marks;
+        let number = |marks: &Vec<_>| u32::try_from(marks.len()).unwrap_or(u32::MAX);
+        let start = number(marks);
+        for rule in 0..body.asked.len() {
+            mark(body, rule, signature, &has, |rule, mark| {
+                marks.push((rule, mark));
+            });
+        }
+        let end = number(marks);
+        Judgement { start, end }
+    }
+
+    fn get(&self, judgement: Judgement) -> &Marks {
+        &self.marks[judgement.start as usize..judgement.end as usize]
+    }
+}
+
+/// The blocks of a stack that have edited rules, with their steps.
+fn edited_places(stack: &Stack) -> Vec<(BlockId, Range<u32>)> {
+    let mut edited = stack.edited.iter().peekable();
+    let mut places = Vec::new();
+    if edited.peek().is_none() {
+        return places;
+    }
+    for (block, steps) in stack.places() {
+        let mut any = false;
+        while edited.next_if(|step| **step < steps.end).is_some() {
+            any = true;
+        }
+        if any {
+            places.push((block, steps));
+        }
+        if edited.peek().is_none() {
+            break;
+        }
+    }
+    places
+}
+
+impl Workshop<'_> {
+    /// Brings the rows of some classes up to date. `false` if the stack has to be built whole: it
+    /// may exceed the budget.
+    pub(crate) fn update(&mut self, stack: &mut Stack, task: Task<'_>) -> bool {
+        let edited = edited_places(stack);
+        let mut moves = std::mem::take(&mut self.moves);
+        let mut marks = std::mem::take(&mut self.marks);
+        moves.clear();
+        let mut fits = true;
+        for again in task {
+            let class = again.class;
+            let Some(item) = self.classes.items.get(&class) else {
+                continue;
+            };
+            let signature = &*item.signature;
+            if !self.marks_again(stack, &again, (signature, &edited), &mut marks) {
+                continue;
+            }
+            let group = match stack.table.groups.find(&marks) {
+                Ok(group) => group,
+                Err(at) => {
+                    let Ok(row) = self.row_of_marks(stack, signature, &marks) else {
+                        fits = false;
+                        break;
+                    };
+                    stack.table.cells += self.cells_of(row);
+                    self.rows.retain(row);
+                    stack.table.groups.insert(at, &marks, row)
+                }
+            };
+            moves.push((class, group));
+        }
+        if fits {
+            self.assign(&mut stack.table, &moves);
+            stack.edited.clear();
+        }
+        (self.moves, self.marks) = (moves, marks);
+        fits && !self.is_stale(&stack.table) && !self.exceeds(&stack.table)
+    }
+
+    /// The marks of a class whose row may be another; `false` if they are the same.
+    fn marks_again(
+        &mut self,
+        stack: &Stack,
+        again: &Again<'_>,
+        (signature, edited): (&Signature, &[(BlockId, Range<u32>)]),
+        marks: &mut Vec<(u32, Mark)>,
+    ) -> bool {
+        let class = again.class;
+        marks.clear();
+        if again.unknown && signature.unclaimed {
+            self.all_marks(stack, class, marks);
+            return true;
+        }
+        let asked = |block: BlockId| again.asked.iter().any(|asked| asked.block == block);
+        for (block, steps) in edited.iter().filter(|(block, _)| !asked(*block)) {
+            let body = &*self.blocks.items[*block].body;
+            let judgement = self.judged.of(class, (*block, body), signature);
+            for (rule, mark) in self.judged.get(judgement) {
+                let step = stack.step_of(steps, *rule);
+                // The others are among the marks that are known.
+                let is_new = |step: &u32| again.unknown || stack.edited.binary_search(step).is_ok();
+                marks.extend(step.filter(is_new).map(|step| (step, *mark)));
+            }
+        }
+        if !again.unknown {
+            let group = stack.table.groups.get(stack.table.group_of(class));
+            if again.asked.is_empty() && marks.is_empty() && !group.stale {
+                return false;
+            }
+            marks.extend_from_slice(&group.marks);
+        }
+        for asked in again.asked {
+            let mut put = |steps: Range<u32>| {
+                if !again.unknown {
+                    marks.retain(|(step, _)| !steps.contains(step));
+                }
+                for (rule, mark) in self.judged.get(asked.judged) {
+                    let step = stack.step_of(&steps, *rule);
+                    marks.extend(step.map(|step| (step, *mark)));
+                }
+            };
+            match stack.steps_at(asked.place, asked.block) {
+                Some(steps) => put(steps),
+                None => stack.steps_of(asked.block).for_each(put),
+            }
+        }
+        marks.sort_unstable();
+        marks.dedup();
+        true
+    }
+
+    /// Whether a class is still in a stale group: more changed than the list of classes tells.
+    fn is_stale(&self, table: &Table) -> bool {
+        if !table.groups.has_stale() {
+            return false;
+        }
+        let by_default = table.entries.len() < self.classes.items.len();
+        let stale = table.groups.iter().any(|g| g.stale && g.users > 0);
+        stale || by_default && table.groups.get(table.default_group).stale
+    }
+
+    fn load(&mut self, class: ClassId) {
+        if self.loaded == Some(class) {
+            return;
+        }
+        let loaded = [(self.loaded, false), (Some(class), true)];
+        for (class, answer) in loaded {
+            let item = class.and_then(|class| self.classes.items.get(&class));
+            for (question, _) in item.iter().flat_map(|item| &item.signature.answers) {
+                self.scratch[question.0 as usize] = answer;
+            }
+        }
+        self.loaded = Some(class);
+    }
+
+    /// All that the row of an unclaimed class follows from: the rules that match or may match and
+    /// would not without its answers, and the ports of those that know them by name.
+    pub(super) fn all_marks(
+        &mut self,
+        stack: &Stack,
+        class: ClassId,
+        marks: &mut Vec<(u32, Mark)>,
+    ) {
+        marks.clear();
+        self.load(class);
+        let signature = &*self.classes.items[&class].signature;
+        marks.push((UNCLAIMED, Mark::Truth(Truth::Unknown)));
+        let has = |question: QuestionId| self.scratch[question.0 as usize];
+        for (number, step) in (0u32..).zip(&stack.steps) {
+            if let Some((block, rule)) = step.rule() {
+                let body = &*self.blocks.items[block].body;
+                mark(body, rule as usize, signature, has, |_, mark| {
+                    marks.push((number, mark))
+                });
+            }
+        }
+        marks.sort_unstable();
+    }
+}
+
+/// The marks that a rule makes, with its number.
+fn mark(
+    body: &Body,
+    rule: usize,
+    signature: &Signature,
+    has: impl Fn(QuestionId) -> bool,
+    mut with: impl FnMut(u32, Mark),
+) {
+    let number = u32::try_from(rule).unwrap_or(u32::MAX);
+    let asked = &body.asked[rule];
+    let truth = asked.far.truth(signature.unclaimed, has);
+    if signature.unclaimed {
+        // What neither allows nor denies.
+        let action = body.rules[rule].action;
+        let idle = truth == Truth::Unknown && matches!(action, Action::Allow | Action::Log);
+        if truth == Truth::No || idle {
+            return;
+        }
+        with(number, Mark::Truth(truth));
+    } else {
+        if (truth == Truth::Yes) != asked.far.base() {
+            with(number, Mark::Truth(truth));
+        }
+        if truth != Truth::Yes {
+            return;
+        }
+    }
+    for question in asked.numbered() {
+        let ports = signature.ports(question);
+        ports.for_each(|port| with(number, Mark::Port(question.0, port)));
+    }
+}
