@@ -13,14 +13,17 @@
 //!
 //! # What a change may do at once
 //!
-//! Each look-up of a packet in flight reads the newest commit. So a commit never changes what a
-//! number means for a packet that has already read it: rows and outcomes are immutable; a class
-//! that is new brings its rows along; a stack that changes rows of existing classes while addresses
-//! change class, or that changes its default row, is built anew under a fresh number and the
-//! endpoints are pointed at it. Packets that are still in the old stack find there, for the classes
-//! that come with the commit, the verdict they would have met. Where that cannot be, the whole
-//! program is replaced ([`Update::replace`]). What is no longer used stays until
-//! [`Compiler::collect`], which is called after a grace period.
+//! Each look-up of a packet in flight reads the newest commit, and the verdict must be that of the state
+//! before or that of the state after. Rows and outcomes are immutable. A class that is new brings its rows
+//! along. A stack changes rows in its own map where everybody who may be inside meets his old row or his
+//! new one; else it is built anew under a fresh number, and who it judged is pointed at it. The old map
+//! stays as it was for packets that are inside, with a row for each class that is new to them. So do the
+//! stages of host endpoints, by the near class. Where that cannot be, the whole program is replaced
+//! ([`Update::replace`]). What is no longer used stays until [`Compiler::collect`], which is called after a
+//! grace period.
+//!
+//! Each side of a forwarded packet is judged by one state; the two sides may be judged by different ones.
+//! Left out are packets of endpoints that are gone, and those that somebody sends to himself.
 //!
 //! Nor do chains change with the look-ups: a packet keeps the rules of the commit in which its hook
 //! began, and to it a chain that is younger is empty, which would let it pass. So new chains come in a
@@ -40,8 +43,8 @@
 //! are filtered. A map from interface to chain leads to the endpoint's stage; the chain finds the
 //! stack, by the class of the near address where that matters, and the stack judges as those of
 //! workloads do. That a stage before has allowed a packet is a bit of the packet mark, because the
-//! kernel overwrites `meta priority` where it forwards. A packet is judged by one state at each hook,
-//! not over all hooks.
+//! kernel overwrites `meta priority` where it forwards. A packet is judged by one state at each stage,
+//! not over all of them.
 //!
 //! This crate knows no policies, no netlink and no interfaces but their names.
 

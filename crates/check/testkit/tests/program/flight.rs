@@ -63,6 +63,10 @@ impl<'a> Flight<'a> {
         for _ in 0..PACKETS {
             let packet = targets[random.below(2)].packet(random);
             let packet = self.aimed(packet, random);
+            // What somebody sends to himself passes no link.
+            if packet.source == packet.destination {
+                continue;
+            }
             let mut posts = self.of_workloads(packet);
             posts.extend(self.of_hosts(packet, random));
             for post in posts {
@@ -105,10 +109,6 @@ impl<'a> Flight<'a> {
                 .copied()
         };
         let mut posts = Vec::new();
-        // What an endpoint sends to itself does not pass the host.
-        if packet.source == packet.destination {
-            return posts;
-        }
         for id in old.endpoints.keys() {
             let interface = self.host.interface(id);
             for (near, far, direction) in [
@@ -118,7 +118,7 @@ impl<'a> Flight<'a> {
                 let (Some(_), Some(local)) = (has(old, id, near), has(new, id, near)) else {
                     continue;
                 };
-                // Nor does what it sends to another address of its own.
+                // Nor does what an endpoint sends to another address of its own.
                 if has(old, id, far).is_some() || has(new, id, far).is_some() {
                     continue;
                 }
