@@ -257,7 +257,7 @@ impl<'a> Walk<'a> {
             fields.push(words.bytes(Register::Word(word), length)?);
             word += u8::try_from(length.div_ceil(4)).map_err(|e| e.to_string())?;
         }
-        Ok(elements.get(&fields).map(|data| data.cloned()))
+        Ok(elements.get(&fields).map(Option::<&Data>::cloned))
     }
 
     fn meta(&self, key: MetaKey) -> Walked<Vec<u8>> {

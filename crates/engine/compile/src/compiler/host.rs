@@ -53,21 +53,21 @@ pub(super) struct Handover {
 }
 
 impl Handover {
-    pub(super) fn old(&self) -> Option<&StageStacks> {
+    pub(super) fn before(&self) -> Option<&StageStacks> {
         self.from.1.stages.get(&self.way)
     }
 
     /// `None` if nothing judges there any more.
-    pub(super) fn new(&self) -> Option<&StageStacks> {
+    pub(super) fn after(&self) -> Option<&StageStacks> {
         self.to.as_ref()?.1.stages.get(&self.way)
     }
 
     pub(super) fn is_change(&self) -> bool {
-        self.old() != self.new()
+        self.before() != self.after()
     }
 
     pub(super) fn asks_near(&self) -> bool {
-        let both = [self.old(), self.new()];
+        let both = [self.before(), self.after()];
         both.into_iter()
             .flatten()
             .any(|stacks| !stacks.by_near.is_empty())

@@ -202,10 +202,10 @@ fn of_host(
     (moves, prefixes): (&Moves, &Prefixes),
     users: &mut BTreeMap<StackId, Users>,
 ) {
-    let Some(old) = handover.old() else {
+    let Some(old) = handover.before() else {
         return;
     };
-    let new = handover.new();
+    let new = handover.after();
     let mut add = |from: StackId, to: Option<StackId>, near: Near| {
         let users = users.entry(from).or_default();
         users.is_host = true;
