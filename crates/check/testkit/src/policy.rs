@@ -67,7 +67,7 @@ pub fn keep_shape(policy: &mut CalicoPolicy) {
 pub fn dense(random: &mut Random, namespace: Option<&str>, name: &str) -> CalicoPolicy {
     let wide = |random: &mut Random, direction| {
         let version = random.pick(&[4, 4, 6]);
-        let mut rule = plain_rule(random.pick(&[Action::Allow, Action::Deny, Action::Pass]));
+        let mut rule = Rule::of(random.pick(&[Action::Allow, Action::Deny, Action::Pass]));
         rule.protocol = Some(random.pick(&[Protocol::TCP, Protocol::UDP]));
         let far = match direction {
             Direction::Ingress => &mut rule.source,
@@ -167,30 +167,13 @@ pub fn rule(random: &mut Random, direction: Direction) -> Rule {
         source: entity(random, version, has_ports),
         destination: entity(random, version, has_ports),
         unreadable: random.maybe(5, |_| problem()).into_iter().collect(),
-        ..plain_rule(action)
+        ..Rule::of(action)
     };
     if random.chance(18) {
         add_service(random, &mut rule, direction);
     }
     add_unenforced(random, &mut rule, direction);
     rule
-}
-
-/// A rule that matches everything.
-fn plain_rule(action: Action) -> Rule {
-    Rule {
-        action,
-        ip_version: None,
-        protocol: None,
-        not_protocol: None,
-        icmp: None,
-        not_icmp: None,
-        source: EntityRule::default(),
-        destination: EntityRule::default(),
-        http: None,
-        annotations: BTreeMap::new(),
-        unreadable: Vec::new(),
-    }
 }
 
 /// `services` stands alone on its side of the rule.

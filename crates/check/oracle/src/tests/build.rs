@@ -219,19 +219,7 @@ pub fn cnp(namespace: &str, name: &str, rule: Rule) -> Object {
 }
 
 pub fn rule(action: Action) -> Rule {
-    Rule {
-        action,
-        ip_version: None,
-        protocol: None,
-        not_protocol: None,
-        icmp: None,
-        not_icmp: None,
-        source: EntityRule::default(),
-        destination: EntityRule::default(),
-        http: None,
-        annotations: BTreeMap::new(),
-        unreadable: Vec::new(),
-    }
+    Rule::of(action)
 }
 
 pub fn from(action: Action, source: EntityRule) -> Rule {

@@ -194,19 +194,7 @@ pub(super) fn calico(policy: CalicoPolicy) -> Object {
 }
 
 pub(super) fn rule(action: Action) -> Rule {
-    Rule {
-        action,
-        ip_version: None,
-        protocol: None,
-        not_protocol: None,
-        icmp: None,
-        not_icmp: None,
-        source: EntityRule::default(),
-        destination: EntityRule::default(),
-        http: None,
-        annotations: BTreeMap::new(),
-        unreadable: Vec::new(),
-    }
+    Rule::of(action)
 }
 
 /// Protocol TCP with ports such as `80 8000:8080 http`.
