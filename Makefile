@@ -38,6 +38,7 @@ test-packages:
 	@missing=; \
 	command -v nft >/dev/null || missing="$$missing nftables"; \
 	command -v ip >/dev/null || missing="$$missing iproute2"; \
+	command -v conntrack >/dev/null || missing="$$missing conntrack"; \
 	command -v kubectl >/dev/null || missing="$$missing kubernetes-client"; \
 	[ -z "$$missing" ] || $(call install,$$missing)
 
