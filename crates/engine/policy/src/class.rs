@@ -1,5 +1,6 @@
 //! Address classes: kinds with equal answers to every question.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -104,16 +105,22 @@ impl Difference {
         if a.unclaimed != b.unclaimed {
             return Self::Everything;
         }
-        let only = |x: &Signature, y: &Signature| -> Vec<QuestionId> {
-            let answers = x.answers.iter();
-            answers
-                .filter(|a| y.answers.binary_search(a).is_err())
-                .map(|(q, _)| *q)
-                .collect()
-        };
-        let mut questions = only(a, b);
-        questions.extend(only(b, a));
-        questions.sort_unstable();
+        let (mut a, mut b) = (a.answers.iter().peekable(), b.answers.iter().peekable());
+        let mut questions: Vec<QuestionId> = Vec::new();
+        loop {
+            let order = match (a.peek(), b.peek()) {
+                (None, None) => break,
+                (Some(x), Some(y)) => x.cmp(y),
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+            };
+            let only = match order {
+                Ordering::Equal => a.next().and(b.next()).and(None),
+                Ordering::Less => a.next(),
+                Ordering::Greater => b.next(),
+            };
+            questions.extend(only.map(|(question, _)| *question));
+        }
         questions.dedup();
         Self::Questions(questions)
     }
@@ -286,7 +293,8 @@ impl Classes {
                 answers.extend_from_slice(&identities.items[*identity].answers);
             }
             answers.extend(kind.key.listed.iter().flat_map(|listed| listed.iter()));
-            answers.sort_unstable();
+            // A few sorted lists one after the other, which this kind of sorting merges.
+            answers.sort();
             answers.dedup();
             let unclaimed = space.is_unclaimed(&kind.key);
             let signature = Signature {

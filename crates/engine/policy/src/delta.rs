@@ -144,9 +144,10 @@ impl Engine {
             return;
         };
         delta.push(Change::Stack(stack.id, stack.key.direction, default_row));
-        let rows: Box<[(ClassId, RowId)]> = stack.table.own_rows().collect();
+        let mut rows: Vec<(ClassId, RowId)> = Vec::with_capacity(stack.table.entries.len());
+        stack.table.own_rows().for_each(|row| rows.push(row));
         if !rows.is_empty() {
-            delta.push(Change::StackRows(stack.id, rows));
+            delta.push(Change::StackRows(stack.id, rows.into()));
         }
     }
 
@@ -282,8 +283,9 @@ fn tell_rows(delta: &mut NodeDelta, stack: &Stack, told: &[(ClassId, Option<RowI
     if let Some(row) = table.default_row.filter(|row| Some(*row) != told_default) {
         delta.push(Change::Stack(stack.id, stack.key.direction, row));
     }
+    let mut near = 0;
     for (class, told) in told {
-        let own = table.own_row_of(*class);
+        let own = table.own_row(table.group_near(*class, &mut near));
         if own != *told {
             delta.push(Change::StackRow(stack.id, *class, own));
         }

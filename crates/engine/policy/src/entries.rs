@@ -4,6 +4,8 @@ use ocicat_node::ClassId;
 
 /// So many entries a chunk has when a table is made.
 const CHUNK: usize = 128;
+/// A full chunk grows by so many.
+const GROWTH: usize = 16;
 /// A chunk with more is split.
 const MOST: usize = 2 * CHUNK;
 /// A chunk with fewer joins its neighbour, if that has room.
@@ -59,7 +61,18 @@ impl Entries {
     }
 
     pub(crate) fn get(&self, class: ClassId) -> Option<u32> {
-        let chunk = &self.chunks[self.chunk_of(class)?];
+        self.get_near(class, &mut 0)
+    }
+
+    /// Likewise, and quicker where classes are asked for in order. `near` is first zero, and for
+    /// the next class what it was left as.
+    pub(crate) fn get_near(&self, class: ClassId, near: &mut usize) -> Option<u32> {
+        let begins = |number: usize| self.chunks.get(number).is_some_and(|c| c.first <= class);
+        let holds = |number: &usize| begins(*number) && !begins(*number + 1);
+        let chunk = [*near, *near + 1].into_iter().find(holds);
+        let number = chunk.or_else(|| self.chunk_of(class))?;
+        *near = number;
+        let chunk = &self.chunks[number];
         chunk.find(class).ok().map(|at| chunk.entries[at].1)
     }
 
@@ -87,6 +100,9 @@ impl Entries {
         match chunk.find(class) {
             Ok(at) => chunk.entries[at].1 = group,
             Err(at) => {
+                if chunk.entries.len() == chunk.entries.capacity() {
+                    chunk.entries.reserve_exact(GROWTH);
+                }
                 chunk.entries.insert(at, (class, group));
                 chunk.first = chunk.first.min(class);
                 self.count += 1;
@@ -158,9 +174,15 @@ mod tests {
                     .iter()
                     .eq(expected.iter().map(|(class, group)| (*class, *group)))
             );
+            let mut near = 0;
             for class in (0..4_010).map(ClassId) {
                 assert_eq!(entries.get(class), expected.get(&class).copied());
+                assert_eq!(entries.get_near(class, &mut near), entries.get(class));
             }
+            assert_eq!(
+                entries.get_near(ClassId(7), &mut near),
+                entries.get(ClassId(7))
+            );
             assert!(
                 entries
                     .chunks

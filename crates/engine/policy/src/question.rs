@@ -122,8 +122,8 @@ impl Questions {
         (fresh, dead)
     }
 
-    /// Answers all questions for the identities in `changed`, and the questions in `fresh` for the
-    /// others. Returns the identities whose answers are different now, sorted.
+    /// Answers all questions for the identities in `changed`, which are sorted, and the questions in
+    /// `fresh` for the others. Returns the identities whose answers are different now, sorted.
     pub(crate) fn answer(
         &mut self,
         identities: &mut Identities,
@@ -139,12 +139,11 @@ impl Questions {
             }
         }
         if !fresh.is_empty() {
-            let skip: FxHashSet<IdentityId> = changed.iter().copied().collect();
             let others: Vec<IdentityId> = identities
                 .items
                 .iter()
                 .map(|(id, _)| id)
-                .filter(|id| !skip.contains(id))
+                .filter(|id| changed.binary_search(id).is_err())
                 .collect();
             for (id, found) in self.fresh_answers(identities, interner, &others, fresh) {
                 let identity = &mut identities.items[id];
@@ -231,18 +230,17 @@ impl Questions {
         let mut found = Vec::new();
         for id in others {
             let owner = ids.owner(interner, *id);
-            let mut answers: Vec<Answer> = if indexed {
+            let mut answers: Vec<Answer> = Vec::new();
+            if indexed {
                 let numbers = index.satisfied(&owner, &interner.names);
-                numbers
-                    .into_iter()
-                    .map(|number| (QuestionId(number), 0))
-                    .collect()
+                answers.extend(numbers.into_iter().map(|number| (QuestionId(number), 0)));
             } else {
-                let yes = tests
-                    .iter()
-                    .filter(|(_, test)| test.matches(&owner, &interner.names));
-                yes.map(|(question, _)| (*question, 0)).collect()
-            };
+                for (question, test) in &tests {
+                    if test.matches(&owner, &interner.names) {
+                        answers.push((*question, 0));
+                    }
+                }
+            }
             if !ports.is_empty() {
                 answers.extend(
                     ids.items[*id]

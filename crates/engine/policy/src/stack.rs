@@ -156,6 +156,12 @@ impl Table {
         self.entries.get(class).unwrap_or(self.default_group)
     }
 
+    /// Likewise; `near` as for [`Entries::get_near`].
+    pub(crate) fn group_near(&self, class: ClassId, near: &mut usize) -> u32 {
+        let found = self.entries.get_near(class, near);
+        found.unwrap_or(self.default_group)
+    }
+
     pub(crate) fn own_row(&self, group: u32) -> Option<RowId> {
         if group == self.default_group {
             return None;

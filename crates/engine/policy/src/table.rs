@@ -38,12 +38,20 @@ pub(crate) struct Workshop<'a> {
     all: Option<Vec<ClassId>>,
     pub(crate) judged: Judged,
     /// Room for lists that are made again and again.
-    moves: Vec<(ClassId, u32)>,
+    moves: Vec<Move>,
     marks: Vec<(u32, Mark)>,
 }
 
 /// How a class differs from one without answers, for one stack.
 type Deviation = (ClassId, u32, Mark);
+
+/// A class that comes to another group.
+#[derive(Debug, Clone, Copy)]
+struct Move {
+    class: ClassId,
+    from: u32,
+    to: u32,
+}
 
 /// A table that is made whole.
 #[derive(Debug, Default)]
@@ -316,11 +324,11 @@ impl<'a> Workshop<'a> {
         self.discard(std::mem::replace(table, new));
     }
 
-    /// Puts classes into groups; sorted by class, without repeats.
-    fn assign(&mut self, table: &mut Table, moves: &[(ClassId, u32)]) {
+    /// Puts classes from one group into another; without repeats.
+    fn assign(&mut self, table: &mut Table, moves: &[Move]) {
         let mut left = Vec::new();
-        for (class, to) in moves {
-            let from = table.group_of(*class);
+        for Move { class, from, to } in moves {
+            let from = *from;
             if from == *to {
                 continue;
             }
@@ -366,7 +374,12 @@ impl<'a> Workshop<'a> {
         }
         let dead = changes.dead.iter();
         moves.extend(dead.map(|class| (*class, table.default_group)));
-        moves.sort_unstable();
+        let moves = moves.into_iter().map(|(class, to)| Move {
+            class,
+            from: table.group_of(class),
+            to,
+        });
+        let moves: Vec<Move> = moves.collect();
         self.assign(table, &moves);
     }
 

@@ -6,7 +6,7 @@ use ocicat_api::rule::Action;
 use ocicat_node::ClassId;
 use rustc_hash::FxHashMap;
 
-use super::Workshop;
+use super::{Move, Workshop};
 use crate::block::{Body, Truth};
 use crate::class::Signature;
 use crate::group::{Mark, Marks, UNCLAIMED};
@@ -198,6 +198,7 @@ impl Workshop<'_> {
         let mut moves = std::mem::take(&mut self.moves);
         let mut marks = std::mem::take(&mut self.marks);
         moves.clear();
+        let mut near = 0;
         let mut fits = true;
         for again in task {
             let class = again.class;
@@ -205,7 +206,8 @@ impl Workshop<'_> {
                 continue;
             };
             let signature = &*item.signature;
-            if !self.marks_again(stack, &again, (signature, &edited), &mut marks) {
+            let from = stack.table.group_near(class, &mut near);
+            if !self.marks_again((stack, from), &again, (signature, &edited), &mut marks) {
                 continue;
             }
             let group = match stack.table.groups.find(&marks) {
@@ -220,7 +222,11 @@ impl Workshop<'_> {
                     stack.table.groups.insert(at, &marks, row)
                 }
             };
-            moves.push((class, group));
+            moves.push(Move {
+                class,
+                from,
+                to: group,
+            });
         }
         if fits {
             self.assign(&mut stack.table, &moves);
@@ -230,10 +236,10 @@ impl Workshop<'_> {
         fits && !self.is_stale(&stack.table) && !self.exceeds(&stack.table)
     }
 
-    /// The marks of a class whose row may be another; `false` if they are the same.
+    /// The marks of a class of one group whose row may be another; `false` if they are the same.
     fn marks_again(
         &mut self,
-        stack: &Stack,
+        (stack, from): (&Stack, u32),
         again: &Again<'_>,
         (signature, edited): (&Signature, &[(BlockId, Range<u32>)]),
         marks: &mut Vec<(u32, Mark)>,
@@ -256,7 +262,7 @@ impl Workshop<'_> {
             }
         }
         if !again.unknown {
-            let group = stack.table.groups.get(stack.table.group_of(class));
+            let group = stack.table.groups.get(from);
             if again.asked.is_empty() && marks.is_empty() && !group.stale {
                 return false;
             }
