@@ -22,6 +22,8 @@ pub const SAMPLES: usize = 9;
 
 /// Pods of one burst.
 pub const BURST: usize = 1_000;
+/// Pods with labels of their own of one burst.
+pub const UNSEEN_BURST: usize = 20;
 
 /// What the process that makes the changes has to tell.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -74,6 +76,7 @@ pub fn measure(size: &Size, input: impl Read) -> anyhow::Result<Changed> {
         bench.known_pod(index)?;
         bench.burst(index)?;
         bench.unseen_pod(index)?;
+        bench.unseen_burst(index)?;
         bench.namespaces(index)?;
         bench.policies(index)?;
         bench.element(index)?;
@@ -145,18 +148,48 @@ impl Bench {
 
     /// A pod on another host with labels that no pod had before.
     fn unseen_pod(&mut self, index: usize) -> anyhow::Result<()> {
-        let namespace = self.remote_namespace(index);
-        let number = self.size.endpoints + SAMPLES + index;
-        // The app of one that exists, in a version of its own.
+        let pod = self.unseen(index, index);
+        self.change("remote pod, unseen labels", index, &[pod])
+    }
+
+    /// Several such pods, each calculated by itself, without pauses. They go again.
+    fn unseen_burst(&mut self, index: usize) -> anyhow::Result<()> {
+        let numbers = (0..UNSEEN_BURST).map(|number| SAMPLES + index * UNSEEN_BURST + number);
+        let lines: Vec<Vec<u8>> = numbers
+            .map(|number| bytes(&self.unseen(index, number)))
+            .collect();
+        let work = "burst of remote pods, unseen labels";
+        let engine = &mut self.engine;
+        let (mut keys, mut delta) = (Vec::new(), NodeDelta::new());
+        self.meter.measure(work, "calculate", index, || {
+            for line in &lines {
+                let object = load::object(line)?;
+                keys.push(object.key());
+                engine.upsert(&object);
+                delta.extend(engine.commit().delta);
+            }
+            anyhow::Ok(())
+        })?;
+        self.kernel.change(&delta, &mut self.meter, work, index)?;
+        for key in &keys {
+            engine.remove(key);
+        }
+        let delta = engine.commit().delta;
+        let gone = "burst of remote pods, unseen labels, gone";
+        self.kernel.change(&delta, &mut self.meter, gone, index)
+    }
+
+    /// The app of one pod that exists, in a version of its own.
+    fn unseen(&self, index: usize, number: usize) -> Value {
         let mut pod = world::pod(
-            number,
-            namespace,
-            index * 7 % self.size.label_sets,
+            self.size.endpoints + SAMPLES + number,
+            self.remote_namespace(index),
+            number * 7 % self.size.label_sets,
             "node-7",
         );
-        pod["metadata"]["labels"]["version"] = format!("v{}", 1_000 + index).into();
-        pod["metadata"]["labels"]["pod-template-hash"] = format!("unseen{index}").into();
-        self.change("remote pod, unseen labels", index, &[pod])
+        pod["metadata"]["labels"]["version"] = format!("v{}", 1_000 + number).into();
+        pod["metadata"]["labels"]["pod-template-hash"] = format!("unseen{number}").into();
+        pod
     }
 
     fn namespaces(&mut self, index: usize) -> anyhow::Result<()> {

@@ -49,7 +49,7 @@ type Line = (
 
 const MILLISECOND: u64 = 1_000_000;
 
-const LINES: [Line; 23] = [
+const LINES: [Line; 24] = [
     (
         "JSON bytes to tables",
         "load",
@@ -94,6 +94,12 @@ const LINES: [Line; 23] = [
         "remote pod, unseen labels",
         KERNEL,
         None,
+    ),
+    (
+        "20 such pods in a row, one commit each",
+        "burst of remote pods, unseen labels",
+        CALCULATE,
+        Some(20 * MILLISECOND),
     ),
     (
         "namespace relabelled",
