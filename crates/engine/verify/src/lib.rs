@@ -50,7 +50,7 @@ mod verification;
 pub use packets::{Connection, Field, IpFamily, Packets};
 pub use ranges::Ranges;
 pub use run::{End, Event, Fate, Run};
-pub use verification::{Attached, Numbering, Report, Subject, Verification, attached};
+pub use verification::{Attached, Numbering, Report, Subject, Verification, attached, host_links};
 
 /// Something that a program does and that is not interpreted, in words.
 #[derive(Debug, Clone, PartialEq, Eq)]
