@@ -92,8 +92,10 @@ fn step(
             (CtKey::Mark, Some(mark)) => {
                 one.store(*to, Held::Bytes(mark.to_ne_bytes().to_vec()))?;
             }
-            // The first packets of connections are asked about.
-            (CtKey::Direction, Some(_)) => one.store(*to, Held::Bytes(vec![0]))?,
+            (CtKey::Direction, Some(_)) => {
+                let direction = u8::from(one.packets.connection.is_reply);
+                one.store(*to, Held::Bytes(vec![direction]))?;
+            }
             (CtKey::Mark | CtKey::Direction, None) => {
                 behind.push(one.into());
                 return Ok(());
@@ -199,6 +201,7 @@ fn compute(one: &mut Inside, expression: &Expression) -> Result<(), Unsupported>
             one.packets.connection = Connection {
                 state: build::CT_STATE_UNTRACKED,
                 mark: None,
+                is_reply: false,
             };
         }
         Expression::Fib {

@@ -67,6 +67,8 @@ pub struct Connection {
     pub state: u32,
     /// `None` where there is no connection.
     pub mark: Option<u32>,
+    /// They go to whom the connection came from.
+    pub is_reply: bool,
 }
 
 /// All packets whose fields have values of these sets. What is not a set is the same for all.
@@ -96,6 +98,7 @@ impl Packets {
             connection: Connection {
                 state: ocicat_program::nft::build::CT_STATE_NEW,
                 mark: Some(0),
+                is_reply: false,
             },
             to_host: false,
             priority: 0,

@@ -363,7 +363,7 @@ impl Packets {
 }
 
 impl Situation {
-    fn parts(&self) -> (&str, [*const Ranges; FIELDS], [u32; 6], [[u8; 16]; 2]) {
+    fn parts(&self) -> (&str, [*const Ranges; FIELDS], [u32; 7], [[u8; 16]; 2]) {
         let looks = |bit: Looks| self.looks & bit != 0;
         let packets = &self.packets;
         let set = |place: usize| match looks(1 << place) {
@@ -371,7 +371,11 @@ impl Situation {
             false => std::ptr::null(),
         };
         let number = |bit: Looks, number: u32| if looks(bit) { number } else { 0 };
-        let Connection { state, mark } = packets.connection;
+        let Connection {
+            state,
+            mark,
+            is_reply,
+        } = packets.connection;
         let numbers = [
             number(PRIORITY, packets.priority),
             number(MARK, packets.mark),
@@ -380,6 +384,7 @@ impl Situation {
             number(CONNECTION, mark.unwrap_or(u32::MAX)),
             number(FAMILY, packets.family.bits()),
             number(TO_HOST, packets.to_host.into()),
+            number(CONNECTION, is_reply.into()),
         ];
         let name = |bit: Looks, name: [u8; 16]| if looks(bit) { name } else { [0; 16] };
         let names = [name(IIF, packets.iif), name(OIF, packets.oif)];

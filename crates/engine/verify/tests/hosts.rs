@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use kernel::{in_kernel, spoilt};
-use ocicat_compile::{Compiler, Config, Failsafe, HostLink, HostStage, Named};
+use ocicat_compile::{Compiler, Config, Failsafe, HostLink, HostStage};
 use ocicat_flow::{Decider, Direction, Outcome, Verdict};
 use ocicat_node::{
     Cells, Change, ClassId, EndpointId, HostEndpoint, HostInterfaces, NodeState, OutcomeId,
@@ -164,15 +164,23 @@ fn world(has_near: [bool; 3]) -> World {
 }
 
 impl World {
-    fn verify(&self, ruleset: &Ruleset) -> Report {
-        let subject = Subject {
+    fn subject<'a>(&'a self, ruleset: &'a Ruleset) -> Subject<'a> {
+        Subject {
             ruleset,
             state: &self.state,
             config: &self.config,
             links: &self.links,
             numbering: Numbering::Same,
-        };
-        Verification::new(subject, Vec::new()).complete()
+        }
+    }
+
+    /// Whether any step finds a difference.
+    fn differs(&self, ruleset: &Ruleset) -> bool {
+        let mut verification = Verification::new(self.subject(ruleset), Vec::new());
+        (0..verification.steps()).any(|step| {
+            verification.step(step);
+            verification.report().differing > 0
+        })
     }
 
     /// The maps of links, near classes and fail-safe ports.
@@ -189,17 +197,14 @@ impl World {
 }
 
 const ALL_NEAR: [bool; 3] = [true; 3];
+const ONE_NEAR: [bool; 3] = [true, false, false];
 
 #[test]
 fn every_stage_decides_what_its_tables_say() {
-    for has_near in [
-        [false; 3],
-        [true, false, false],
-        [false, true, true],
-        ALL_NEAR,
-    ] {
+    for has_near in [[false; 3], ONE_NEAR, [false, true, true], ALL_NEAR] {
         let world = world(has_near);
-        let report = world.verify(&world.ruleset);
+        let subject = world.subject(&world.ruleset);
+        let report: Report = Verification::new(subject, Vec::new()).complete();
         assert_eq!(report.differences, [""; 0], "{has_near:?}");
         assert!(report.stages >= 3 * 7 * 2, "{report:?}");
         assert_eq!(report.stacks, world.state.stacks.len(), "{has_near:?}");
@@ -216,18 +221,18 @@ fn links_are_read_from_the_kernel() {
 
 #[test]
 fn every_changed_element_of_their_maps_is_found() {
-    let world = world(ALL_NEAR);
+    let world = world(ONE_NEAR);
     let mut tried = 0;
     for map in world.maps() {
         for place in 0..world.ruleset.sets[&map].elements.len() {
             for (what, spoilt) in spoilt(&world.ruleset, &map, place) {
                 tried += 1;
-                assert!(world.verify(&spoilt).differing > 0, "{what}");
+                assert!(world.differs(&spoilt), "{what}");
             }
         }
     }
-    // Links and near classes of seven stages of three endpoints, with and without another value.
-    assert!(tried >= 7 * (3 * 2 + 3 * 4 * 2) + 4, "{tried}");
+    // In seven stages three links and four near classes, with another value and without any; and ports.
+    assert_eq!(tried, 7 * (3 + 4) * 2 + 3);
 }
 
 #[test]
@@ -259,18 +264,23 @@ fn an_element_too_many_is_found() {
             rest.is_some_and(|rest| rest.data == *data)
         };
         let differs = !map.contains("_links") || !is_of_rest(&data);
-        assert_eq!(world.verify(&spoilt).differing > 0, differs, "{map}");
+        assert_eq!(world.differs(&spoilt), differs, "{map}");
     }
 }
 
 /// A rule that goes missing from the chains of a stage, or from those that all stages share.
 #[test]
 fn a_rule_that_is_gone_is_found() {
-    let world = world(ALL_NEAR);
-    let shared = ["untracked_end_a", "pre_dnat_end_a", "allowed_a"];
+    let world = world(ONE_NEAR);
+    let shared = [
+        "untracked_end_a",
+        "pre_dnat_end_a",
+        "allowed_early_a",
+        "local_in_first_a",
+        "local_out_first_a",
+        "next_a",
+    ];
     let of_stages = HostStage::ALL.map(|stage| format!("{}_a", stage.name()));
-    let maps = HostStage::ALL.map(|stage| Named::Host(stage).name(ocicat_compile::Epoch::A));
-    assert!(maps.iter().all(|map| world.ruleset.sets.contains_key(map)));
     let chains = shared.map(str::to_owned).into_iter().chain(of_stages);
     let mut unseen = Vec::new();
     for chain in chains {
@@ -278,10 +288,12 @@ fn a_rule_that_is_gone_is_found() {
             let mut spoilt = world.ruleset.clone();
             let rules = &mut spoilt.chains.get_mut(&chain).expect("it is there").rules;
             let gone = rules.remove(place);
-            if world.verify(&spoilt).differing == 0 {
+            if !world.differs(&spoilt) {
                 unseen.push(format!("{chain}: {}", gone.rule));
             }
         }
     }
-    assert_eq!(unseen, [""; 0]);
+    // The base chain accepts what comes to its end.
+    assert_eq!(unseen.len(), 1, "{unseen:?}");
+    assert!(unseen[0].starts_with("pre_dnat_end_a"), "{unseen:?}");
 }

@@ -320,6 +320,7 @@ impl<'a> Verification<'a> {
                 packets.connection = Connection {
                     state: build::CT_STATE_INVALID,
                     mark: None,
+                    is_reply: false,
                 };
             }
             // The side on which they came has allowed them.
@@ -365,6 +366,7 @@ impl<'a> Verification<'a> {
             connection: Connection {
                 state: build::CT_STATE_UNTRACKED,
                 mark: None,
+                is_reply: false,
             },
             ..passed
         };
@@ -435,6 +437,7 @@ impl<'a> Verification<'a> {
                     packets.connection = Connection {
                         state,
                         mark: ct_mark,
+                        is_reply: false,
                     };
                     packets.mark = mark;
                     packets
@@ -444,6 +447,11 @@ impl<'a> Verification<'a> {
                 let allowed = with(known, Some(decided), 0);
                 let left = Some(Left::of(&allowed));
                 self.all_leave(&format!("{what} policy has allowed"), base, &allowed, left)?;
+                let mut answers = with(known, Some(0), 0);
+                answers.connection.is_reply = true;
+                let left = Some(Left::of(&answers));
+                let older = format!("{what} answer those of an older connection");
+                self.all_leave(&older, base, &answers, left)?;
                 if base != "pre_dnat" {
                     let packets = with(known, Some(ended | decided), 0);
                     self.all_leave(&format!("{what} policy has ended"), base, &packets, None)?;
@@ -463,6 +471,7 @@ impl<'a> Verification<'a> {
                             connection: Connection {
                                 state,
                                 mark: mark.map(|_| decided),
+                                is_reply: false,
                             },
                         },
                     };

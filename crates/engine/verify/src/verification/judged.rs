@@ -280,6 +280,7 @@ impl<'a> Verification<'a> {
             connection: Connection {
                 state: CT_STATE_NEW,
                 mark: Some(self.subject.config.decided()),
+                is_reply: false,
             },
         };
         Then {
