@@ -13,7 +13,7 @@ use ocicat_node::{
     Cells, Change, ClassId, EndpointId, HostEndpoint, HostInterfaces, NodeState, OutcomeId,
     Protocol, Row, RowId, StackId, Stage, StageStacks,
 };
-use ocicat_program::nft::{Data, Element, Ruleset, Value};
+use ocicat_program::nft::{Data, Element, Ruleset, Text, Value};
 use ocicat_verify::{Numbering, Report, Subject, Verification, host_links};
 
 /// Where two classes of near addresses are, and one of far addresses, in each family.
@@ -258,9 +258,10 @@ fn an_element_too_many_is_found() {
         };
         held.elements.extend(added.into_iter().map(with));
         let is_of_rest = |data: &Option<Data>| {
-            let rest = held.elements.iter().find(|element| {
-                element.comment.as_ref().map(|text| text.as_str()) == Some("hep/rest")
-            });
+            let rest = held
+                .elements
+                .iter()
+                .find(|element| element.comment.as_ref().map(Text::as_str) == Some("hep/rest"));
             rest.is_some_and(|rest| rest.data == *data)
         };
         let differs = !map.contains("_links") || !is_of_rest(&data);

@@ -10,7 +10,7 @@ use ocicat_flow::Direction;
 use ocicat_node::{
     ClassId, EndpointId, HostEndpoint, HostInterfaces, NodeState, Row, Stage, StageStacks,
 };
-use ocicat_program::nft::{ElementKey, Key, Ruleset, Value, build};
+use ocicat_program::nft::{ElementKey, Key, Ruleset, Text, Value, build};
 
 use super::judged::{ELSEWHERE, Left, Then, number};
 use super::task::Task;
@@ -102,7 +102,7 @@ fn elements_of_links(ruleset: &Ruleset) -> BTreeSet<(String, Option<&str>)> {
             if let ElementKey::Exact(Key(values)) = &element.key
                 && let [Value::IfName(name)] = &values[..]
             {
-                let comment = element.comment.as_ref().map(|text| text.as_str());
+                let comment = element.comment.as_ref().map(Text::as_str);
                 found.insert((name.to_string(), comment));
             }
         }
