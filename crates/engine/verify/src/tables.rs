@@ -14,6 +14,9 @@ use rustc_hash::FxHashMap;
 use crate::packets::{Field, IpFamily, Packets};
 use crate::{Ranges, Unsupported};
 
+/// Of classes that a stage does not name so many are compared at once.
+const OTHERS: usize = 32;
+
 /// A [`NodeState`], cut into regions of addresses.
 pub(crate) struct Tables<'s> {
     pub(crate) state: &'s NodeState,
@@ -23,7 +26,7 @@ pub(crate) struct Tables<'s> {
     asked: FxHashMap<(IpFamily, *const Ranges), (Arc<Ranges>, Arc<[(ClassId, u128)]>)>,
     /// Of each family: the addresses of each class, once they were asked for.
     members: [Option<BTreeMap<ClassId, Vec<(u128, u128)>>>; 2],
-    /// Addresses of some classes, or of all but these, that were asked for.
+    /// Addresses of some classes, or of some others, that were asked for.
     sets: FxHashMap<(IpFamily, Vec<ClassId>, bool), Arc<Ranges>>,
 }
 
@@ -81,7 +84,7 @@ impl<'s> Tables<'s> {
         })
     }
 
-    /// The addresses of these classes, or of all others; `None` if there are none.
+    /// The addresses of these classes, or of some others; `None` if there are none.
     pub(crate) fn addresses(
         &mut self,
         family: IpFamily,
@@ -95,6 +98,7 @@ impl<'s> Tables<'s> {
         let members = self.members(family).iter();
         let ranges = members
             .filter(|(class, _)| classes.contains(class) == of_these)
+            .take(if of_these { usize::MAX } else { OTHERS })
             .flat_map(|(_, ranges)| ranges.iter().copied());
         let set = Arc::new(Ranges::of(ranges.collect()));
         if set.is_empty() {

@@ -48,7 +48,7 @@ enum Near {
     All,
     /// Those of a class, with every far address.
     Of(ClassId),
-    /// Those of all classes that the stage does not name, with some far addresses.
+    /// Those of some classes that the stage does not name, with some far addresses.
     Others,
 }
 
