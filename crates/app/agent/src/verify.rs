@@ -1,11 +1,12 @@
 //! Whether the program in a kernel decides what the tables say.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, bail};
 use ocicat_api::Object;
 use ocicat_compile::{Config, TABLE};
-use ocicat_node::NodeState;
+use ocicat_node::{EndpointId, NodeState};
 use ocicat_policy::{Engine, Locality};
 use ocicat_program::nft::{Ruleset, TableId};
 use ocicat_verify::{Attached, Numbering, Subject, Verification};
@@ -20,6 +21,8 @@ pub struct Snapshot {
     pub state: NodeState,
     pub config: Config,
     pub attached: Vec<Attached>,
+    /// Interfaces that have a host endpoint by name or by address.
+    pub links: BTreeMap<String, EndpointId>,
     pub numbering: Numbering,
 }
 
@@ -30,6 +33,7 @@ pub fn report(snapshot: &Snapshot) -> Value {
         ruleset: &snapshot.ruleset,
         state: &snapshot.state,
         config: &snapshot.config,
+        links: &snapshot.links,
         numbering: snapshot.numbering,
     };
     let report = Verification::new(subject, snapshot.attached.clone()).complete();
@@ -40,6 +44,7 @@ pub fn report(snapshot: &Snapshot) -> Value {
         "stacks": report.stacks,
         "classes": report.classes,
         "cells": report.cells,
+        "stages": report.stages,
         "pairs": report.pairs,
         "questions": report.questions,
         "differing": report.differing,
@@ -83,8 +88,10 @@ pub fn of_objects<'a>(
     let found = nft.dump_table(&TableId::inet(TABLE));
     let ruleset = found.context("reading the table back")?;
     let ruleset = ruleset.context("there is no table inet ocicat in this network namespace")?;
+    let state = engine.snapshot();
     Ok(report(&Snapshot {
-        state: engine.snapshot(),
+        links: ocicat_verify::host_links(&ruleset, &state, &config),
+        state,
         attached: ocicat_verify::attached(&ruleset),
         ruleset,
         config,

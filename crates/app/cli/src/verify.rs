@@ -57,12 +57,13 @@ fn text(host: &str, report: &Value) -> String {
     };
     let mut text = format!(
         "{host} {verdict}: {} endpoints, {} addresses and directions, {} stacks, {} classes, {} cells, \
-         {} pairs, {} other questions\n",
+         {} stages of host endpoints, {} pairs, {} other questions\n",
         number("endpoints"),
         number("directions"),
         number("stacks"),
         number("classes"),
         number("cells"),
+        number("stages"),
         number("pairs"),
         number("questions"),
     );

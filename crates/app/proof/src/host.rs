@@ -178,10 +178,15 @@ impl Host {
                 attachment: attachment.clone(),
             });
         let state = self.engine.snapshot();
+        let (links, _) = self.compiler.host_links();
+        let links = links
+            .map(|(link, endpoint)| (link.to_owned(), endpoint.clone()))
+            .collect();
         let subject = Subject {
             ruleset: &found,
             state: &state,
             config: self.compiler.config(),
+            links: &links,
             numbering: Numbering::Same,
         };
         let report = Verification::new(subject, attached.collect()).complete();

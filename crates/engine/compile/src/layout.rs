@@ -122,7 +122,8 @@ pub enum HostStage {
 }
 
 impl HostStage {
-    pub(crate) const ALL: [Self; 7] = [
+    /// All of them.
+    pub const ALL: [Self; 7] = [
         Self::UntrackedIn,
         Self::UntrackedOut,
         Self::PreDnatIn,
@@ -148,7 +149,8 @@ impl HostStage {
         })
     }
 
-    pub(crate) fn direction(self) -> Direction {
+    #[must_use]
+    pub fn direction(self) -> Direction {
         match self {
             Self::UntrackedIn | Self::PreDnatIn | Self::ForwardIn | Self::LocalIn => {
                 Direction::Ingress
@@ -157,8 +159,19 @@ impl HostStage {
         }
     }
 
+    #[must_use]
+    pub fn stage(self) -> Stage {
+        match self {
+            Self::UntrackedIn | Self::UntrackedOut => Stage::Untracked,
+            Self::PreDnatIn => Stage::PreDnat,
+            Self::ForwardIn | Self::ForwardOut => Stage::Forward,
+            Self::LocalIn | Self::LocalOut => Stage::Local,
+        }
+    }
+
     /// The name of its chain and of its map of interfaces.
-    pub(crate) fn name(self) -> &'static str {
+    #[must_use]
+    pub fn name(self) -> &'static str {
         match self {
             Self::UntrackedIn => "untracked_in",
             Self::UntrackedOut => "untracked_out",

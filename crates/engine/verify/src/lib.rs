@@ -12,7 +12,8 @@
 //! address, protocol, port, ICMP type and code, not a sample.
 //!
 //! [`Verification`] sends all packets that an endpoint can send or receive through the base chains, and
-//! compares each fate (accepted, or dropped and logged with an outcome's number) with the tables. It
+//! compares each fate (accepted, or dropped and logged with an outcome's number) with the tables. It does
+//! so too for all packets at every stage of host endpoints, at each interface that has one. It
 //! does not compare texts of programs: a program that differs and decides the same is right.
 //!
 //! It knows only the expressions that our programs are made of. What it does not know it reports as
@@ -50,7 +51,7 @@ mod verification;
 pub use packets::{Connection, Field, IpFamily, Packets};
 pub use ranges::Ranges;
 pub use run::{End, Event, Fate, Run};
-pub use verification::{Attached, Numbering, Report, Subject, Verification, attached};
+pub use verification::{Attached, Numbering, Report, Subject, Verification, attached, host_links};
 
 /// Something that a program does and that is not interpreted, in words.
 #[derive(Debug, Clone, PartialEq, Eq)]

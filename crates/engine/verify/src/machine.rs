@@ -1,18 +1,21 @@
 //! Expressions, as `nf_tables` evaluates them (`net/netfilter/nft_*.c`), for many packets at once.
 
 use ocicat_program::nft::{
-    AnonymousSet, Bytes, CmpOp, CtKey, Data, Expression, LogTarget, LookupSet, MetaKey,
-    PayloadBase, RangeOp, Register, Verdict,
+    AnonymousSet, Bytes, CmpOp, CtKey, Data, Expression, FibResult, LogTarget, LookupSet, MetaKey,
+    PayloadBase, RangeOp, Register, Verdict, build, fib_flag,
 };
 
 use crate::lookup::{Part, of_bytes};
-use crate::packets::{Field, IpFamily, Packets};
+use crate::packets::{Connection, Field, IpFamily, Packets};
 use crate::run::{Event, Run};
 use crate::{Ranges, Unsupported};
 
 /// TCP, UDP, SCTP and UDPLite: what follows their IP header begins with ports.
 const WITH_PORTS: [u128; 4] = [6, 17, 132, 136];
 const WITH_TYPES: [u128; 2] = [1, 58];
+/// Types of addresses (`linux/rtnetlink.h`).
+const RTN_UNICAST: u32 = 1;
+const RTN_LOCAL: u32 = 2;
 
 /// What a register holds from a word on.
 #[derive(Debug, Clone)]
@@ -89,8 +92,10 @@ fn step(
             (CtKey::Mark, Some(mark)) => {
                 one.store(*to, Held::Bytes(mark.to_ne_bytes().to_vec()))?;
             }
-            // The first packets of connections are asked about.
-            (CtKey::Direction, Some(_)) => one.store(*to, Held::Bytes(vec![0]))?,
+            (CtKey::Direction, Some(_)) => {
+                let direction = u8::from(one.packets.connection.is_reply);
+                one.store(*to, Held::Bytes(vec![direction]))?;
+            }
             (CtKey::Mark | CtKey::Direction, None) => {
                 behind.push(one.into());
                 return Ok(());
@@ -191,6 +196,24 @@ fn compute(one: &mut Inside, expression: &Expression) -> Result<(), Unsupported>
             let mut bytes = one.bytes(*from, len)?.to_vec();
             bytes.chunks_mut(size.max(1)).for_each(<[u8]>::reverse);
             one.store(*to, Held::Bytes(bytes))?;
+        }
+        Expression::Notrack => {
+            one.packets.connection = Connection {
+                state: build::CT_STATE_UNTRACKED,
+                mark: None,
+                is_reply: false,
+            };
+        }
+        Expression::Fib {
+            result: FibResult::AddrType,
+            flags: fib_flag::DADDR,
+            to,
+        } => {
+            let kind = match one.packets.to_host {
+                true => RTN_LOCAL,
+                false => RTN_UNICAST,
+            };
+            one.store(*to, Held::Bytes(kind.to_ne_bytes().to_vec()))?;
         }
         Expression::Immediate { to, value } => one.store(*to, Held::Bytes(value.clone()))?,
         other => return Err(Unsupported(format!("the expression {other}"))),

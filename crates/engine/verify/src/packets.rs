@@ -67,6 +67,8 @@ pub struct Connection {
     pub state: u32,
     /// `None` where there is no connection.
     pub mark: Option<u32>,
+    /// They go to whom the connection came from.
+    pub is_reply: bool,
 }
 
 /// All packets whose fields have values of these sets. What is not a set is the same for all.
@@ -77,6 +79,8 @@ pub struct Packets {
     pub iif: [u8; 16],
     pub oif: [u8; 16],
     pub connection: Connection,
+    /// The destination is an address of the host.
+    pub to_host: bool,
     /// What `meta priority` and `meta mark` hold.
     pub priority: u32,
     pub mark: u32,
@@ -94,7 +98,9 @@ impl Packets {
             connection: Connection {
                 state: ocicat_program::nft::build::CT_STATE_NEW,
                 mark: Some(0),
+                is_reply: false,
             },
+            to_host: false,
             priority: 0,
             mark: 0,
             sets: Field::ALL.map(|field| Arc::new(Ranges::of_bits(field.bits(family)))),
@@ -129,6 +135,18 @@ impl Packets {
     #[must_use]
     pub fn with_one(&self, field: Field, value: u128) -> Option<Self> {
         self.with(field, &Ranges::one(value))
+    }
+
+    /// The same with other values of a field, whatever it had.
+    pub(crate) fn given(&self, field: Field, set: &Arc<Ranges>) -> Self {
+        let mut packets = self.clone();
+        packets.sets[field as usize] = Arc::clone(set);
+        packets
+    }
+
+    /// Whether any of them has a value of the set.
+    pub(crate) fn meets(&self, field: Field, set: &Ranges) -> bool {
+        !self.get(field).intersect(set).is_empty()
     }
 
     /// The values of a field.

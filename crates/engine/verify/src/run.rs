@@ -72,6 +72,7 @@ const FAMILY: Looks = 1 << (FIELDS + 2);
 const PRIORITY: Looks = 1 << (FIELDS + 3);
 const MARK: Looks = 1 << (FIELDS + 4);
 const CONNECTION: Looks = 1 << (FIELDS + 5);
+const TO_HOST: Looks = 1 << (FIELDS + 6);
 
 /// All on which the fates of a chain depend. Sets are told apart by where they are: two equal ones in
 /// different places are only calculated twice. They are kept as long as this is.
@@ -314,7 +315,9 @@ fn looks_of(rule: &Rule) -> Looks {
             key: CtKey::State | CtKey::Mark | CtKey::Direction,
             ..
         }
-        | Expression::CtSet { .. } => CONNECTION,
+        | Expression::CtSet { .. }
+        | Expression::Notrack => CONNECTION,
+        Expression::Fib { .. } => TO_HOST,
         Expression::PayloadLoad {
             base, offset, len, ..
         } => match (base, offset, len) {
@@ -351,6 +354,7 @@ impl Packets {
             iif: seen(IIF).iif,
             oif: seen(OIF).oif,
             connection: seen(CONNECTION).connection,
+            to_host: seen(TO_HOST).to_host,
             priority: seen(PRIORITY).priority,
             mark: seen(MARK).mark,
             sets,
@@ -359,7 +363,7 @@ impl Packets {
 }
 
 impl Situation {
-    fn parts(&self) -> (&str, [*const Ranges; FIELDS], [u32; 5], [[u8; 16]; 2]) {
+    fn parts(&self) -> (&str, [*const Ranges; FIELDS], [u32; 7], [[u8; 16]; 2]) {
         let looks = |bit: Looks| self.looks & bit != 0;
         let packets = &self.packets;
         let set = |place: usize| match looks(1 << place) {
@@ -367,7 +371,11 @@ impl Situation {
             false => std::ptr::null(),
         };
         let number = |bit: Looks, number: u32| if looks(bit) { number } else { 0 };
-        let Connection { state, mark } = packets.connection;
+        let Connection {
+            state,
+            mark,
+            is_reply,
+        } = packets.connection;
         let numbers = [
             number(PRIORITY, packets.priority),
             number(MARK, packets.mark),
@@ -375,6 +383,8 @@ impl Situation {
             // No mark of ours has all bits.
             number(CONNECTION, mark.unwrap_or(u32::MAX)),
             number(FAMILY, packets.family.bits()),
+            number(TO_HOST, packets.to_host.into()),
+            number(CONNECTION, is_reply.into()),
         ];
         let name = |bit: Looks, name: [u8; 16]| if looks(bit) { name } else { [0; 16] };
         let names = [name(IIF, packets.iif), name(OIF, packets.oif)];

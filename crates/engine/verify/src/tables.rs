@@ -6,11 +6,16 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use ocicat_flow::{Outcome, Verdict};
-use ocicat_node::{ClassId, NodeState, OutcomeId, Protocol, Row, ServiceMatch, StackId};
+use ocicat_node::{
+    ClassId, NodeState, OutcomeId, Protocol, Row, ServiceMatch, StackId, StageStacks,
+};
 use rustc_hash::FxHashMap;
 
 use crate::packets::{Field, IpFamily, Packets};
 use crate::{Ranges, Unsupported};
+
+/// Of classes that a stage does not name so many are compared at once.
+const OTHERS: usize = 32;
 
 /// A [`NodeState`], cut into regions of addresses.
 pub(crate) struct Tables<'s> {
@@ -19,6 +24,10 @@ pub(crate) struct Tables<'s> {
     spaces: [Vec<(u128, u128, ClassId)>; 2],
     /// Classes of sets of addresses that were asked for, by where the set is. The sets are kept.
     asked: FxHashMap<(IpFamily, *const Ranges), (Arc<Ranges>, Arc<[(ClassId, u128)]>)>,
+    /// Of each family: the addresses of each class, once they were asked for.
+    members: [Option<BTreeMap<ClassId, Vec<(u128, u128)>>>; 2],
+    /// Addresses of some classes, or of some others, that were asked for.
+    sets: FxHashMap<(IpFamily, Vec<ClassId>, bool), Arc<Ranges>>,
 }
 
 impl<'s> Tables<'s> {
@@ -34,6 +43,8 @@ impl<'s> Tables<'s> {
             state,
             spaces: [of(IpFamily::V4), of(IpFamily::V6)],
             asked: FxHashMap::default(),
+            members: [None, None],
+            sets: FxHashMap::default(),
         }
     }
 
@@ -59,6 +70,77 @@ impl<'s> Tables<'s> {
         self.asked
             .insert(key, (Arc::clone(set), Arc::clone(&classes)));
         classes
+    }
+
+    fn members(&mut self, family: IpFamily) -> &BTreeMap<ClassId, Vec<(u128, u128)>> {
+        let place = usize::from(family == IpFamily::V6);
+        let space = &self.spaces[place];
+        self.members[place].get_or_insert_with(|| {
+            let mut members: BTreeMap<ClassId, Vec<(u128, u128)>> = BTreeMap::new();
+            for (first, last, class) in space {
+                members.entry(*class).or_default().push((*first, *last));
+            }
+            members
+        })
+    }
+
+    /// The addresses of these classes, or of some others; `None` if there are none.
+    pub(crate) fn addresses(
+        &mut self,
+        family: IpFamily,
+        classes: &[ClassId],
+        of_these: bool,
+    ) -> Option<Arc<Ranges>> {
+        let key = (family, classes.to_vec(), of_these);
+        if let Some(set) = self.sets.get(&key) {
+            return Some(Arc::clone(set));
+        }
+        let members = self.members(family).iter();
+        let ranges = members
+            .filter(|(class, _)| classes.contains(class) == of_these)
+            .take(if of_these { usize::MAX } else { OTHERS })
+            .flat_map(|(_, ranges)| ranges.iter().copied());
+        let set = Arc::new(Ranges::of(ranges.collect()));
+        if set.is_empty() {
+            return None;
+        }
+        self.sets.insert(key, Arc::clone(&set));
+        Some(set)
+    }
+
+    /// A class with addresses of the family that is none of these.
+    pub(crate) fn other_class(&mut self, family: IpFamily, than: &[ClassId]) -> Option<ClassId> {
+        let mut classes = self.members(family).keys();
+        classes.find(|class| !than.contains(class)).copied()
+    }
+
+    /// Far addresses by which the stacks of a stage can be told from its default stack, and one besides.
+    pub(crate) fn telling(
+        &mut self,
+        family: IpFamily,
+        stage: Option<&StageStacks>,
+        most: usize,
+    ) -> Ranges {
+        let state = self.state;
+        let mut stacks: Vec<StackId> = stage.into_iter().flat_map(StageStacks::stacks).collect();
+        stacks.sort_unstable();
+        stacks.dedup();
+        let members = self.members(family);
+        let mut examples: Vec<u128> = (members.values().next().into_iter())
+            .filter_map(|ranges| Some(ranges.first()?.0))
+            .collect();
+        for stack in stacks {
+            if examples.len() >= most {
+                break;
+            }
+            let differs = |class: &ClassId| {
+                let default = stage.and_then(|stage| state.row(stage.default, *class));
+                state.row(stack, *class) != default
+            };
+            let found = members.iter().find(|(class, _)| differs(class));
+            examples.extend(found.and_then(|(_, ranges)| Some(ranges.first()?.0)));
+        }
+        Ranges::of(examples.into_iter().map(|n| (n, n)).collect())
     }
 
     pub(crate) fn row(&self, stack: StackId, class: ClassId) -> Result<&'s Row, Unsupported> {

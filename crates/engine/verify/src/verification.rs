@@ -1,5 +1,6 @@
 //! Everything that endpoints can send and receive, against the tables.
 
+mod hosts;
 mod judged;
 mod outside;
 mod task;
@@ -18,6 +19,8 @@ use crate::run::Run;
 use crate::tables::Tables;
 use task::{Task, tasks};
 
+pub use hosts::host_links;
+
 /// Differences that are kept; more are only counted.
 const NAMED: usize = 100;
 
@@ -28,6 +31,8 @@ pub struct Subject<'a> {
     pub ruleset: &'a Ruleset,
     pub state: &'a NodeState,
     pub config: &'a Config,
+    /// Interfaces that have a host endpoint by name or by address.
+    pub links: &'a BTreeMap<String, EndpointId>,
     pub numbering: Numbering,
 }
 
@@ -61,6 +66,8 @@ pub struct Report {
     /// Parts of the packets of a stack and class in which the tables answer alike: ports, types and codes,
     /// protocols. Every one was decided by the program.
     pub cells: u64,
+    /// Stages of host endpoints, each at one interface with the packets of some near addresses.
+    pub stages: usize,
     /// Pairs of local addresses, judged on both sides.
     pub pairs: usize,
     /// Questions besides: forged sources, unknown interfaces, packets to the host, ended connections.
@@ -75,6 +82,7 @@ pub struct Report {
 pub struct Verification<'a> {
     subject: Subject<'a>,
     attached: Vec<Attached>,
+    links: Vec<hosts::Link<'a>>,
     run: Run<'a>,
     tables: Tables<'a>,
     tasks: Vec<Task>,
@@ -89,7 +97,10 @@ impl<'a> Verification<'a> {
     /// Prepares a comparison for these endpoints.
     #[must_use]
     pub fn new(subject: Subject<'a>, attached: Vec<Attached>) -> Self {
-        let tasks = tasks(&attached, subject.state);
+        let mut tasks = tasks(&attached, subject.state);
+        let mut tables = Tables::new(subject.state);
+        let links = hosts::links(&subject);
+        tasks.extend(hosts::tasks(&links, subject.ruleset, &mut tables));
         let classes: BTreeSet<_> = subject.state.classes.values().collect();
         let report = Report {
             endpoints: attached.len(),
@@ -98,7 +109,8 @@ impl<'a> Verification<'a> {
         };
         Self {
             run: Run::new(subject.ruleset),
-            tables: Tables::new(subject.state),
+            tables,
+            links,
             subject,
             attached,
             tasks,
@@ -121,7 +133,7 @@ impl<'a> Verification<'a> {
             return;
         };
         if let Err(error) = self.check(task) {
-            let what = task.text(&self.attached);
+            let what = self.said(task);
             self.differ(format!("{what}: {error}"));
         }
     }

@@ -1,5 +1,6 @@
 //! The calculation's results, into the kernel.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use anyhow::Context;
@@ -179,10 +180,12 @@ impl Core {
         }
         let start = Instant::now();
         let state = self.engine.snapshot();
+        let links = self.judged_links();
         let subject = ocicat_verify::Subject {
             ruleset: found,
             state: &state,
             config: self.compiler.config(),
+            links: &links,
             numbering: ocicat_verify::Numbering::Same,
         };
         let mut verification = ocicat_verify::Verification::new(subject, self.judged());
@@ -209,6 +212,7 @@ impl Core {
             state: self.engine.snapshot(),
             config: self.compiler.config().clone(),
             attached: self.judged(),
+            links: self.judged_links(),
             numbering: ocicat_verify::Numbering::Same,
         }))
     }
@@ -224,6 +228,14 @@ impl Core {
                 endpoint: endpoint.clone(),
                 attachment: attachment.clone(),
             })
+            .collect()
+    }
+
+    /// Interfaces that have a host endpoint in force by name or by address.
+    fn judged_links(&self) -> BTreeMap<String, EndpointId> {
+        let (links, _) = self.compiler.host_links();
+        links
+            .map(|(link, endpoint)| (link.to_owned(), endpoint.clone()))
             .collect()
     }
 

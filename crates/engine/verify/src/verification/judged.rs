@@ -3,14 +3,15 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use ocicat_compile::{EndpointToHost, endpoint_of_link, outcome_of};
+use ocicat_compile::{EndpointToHost, HostStage, outcome_of};
 use ocicat_flow::{Direction, Verdict};
-use ocicat_node::{ClassId, OutcomeId, Row, ServiceMatch, StackId, Stage};
+use ocicat_node::{ClassId, OutcomeId, Row, ServiceMatch, StackId};
 use ocicat_program::nft::Text;
+use ocicat_program::nft::build::CT_STATE_NEW;
 
 use super::task::Task;
 use super::{Checked, Numbering, Verification};
-use crate::packets::{Field, IpFamily, Packets};
+use crate::packets::{Connection, Field, IpFamily, Packets};
 use crate::run::{End, Event, Fate};
 use crate::tables::address;
 use crate::{Ranges, Unsupported};
@@ -21,13 +22,38 @@ pub(super) const ELSEWHERE: &str = "elsewhere0";
 pub(super) const NEIGHBOUR_TYPES: [u128; 6] = [130, 131, 132, 133, 135, 136];
 
 /// Services, what the program did, and the rows that say the same. Compared once.
-pub(super) type Agreement = ([*const Ranges; 5], End, Vec<Event>, Vec<*const Row>);
+pub(super) type Agreement = (
+    [*const Ranges; 5],
+    (End, u32, Left),
+    Vec<Event>,
+    Vec<*const Row>,
+    Then,
+);
 
-/// What is to happen after the outcomes all allow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Then {
-    Accept,
-    Drop,
+/// What is to happen to packets that no outcome denies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Then {
+    pub(super) end: End,
+    /// What is left of those that an outcome allows.
+    pub(super) allowed: Left,
+    /// What is left of those that none decides about.
+    pub(super) others: Left,
+}
+
+/// What an accepted packet carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Left {
+    pub(super) mark: u32,
+    pub(super) connection: Connection,
+}
+
+impl Left {
+    pub(super) fn of(packets: &Packets) -> Self {
+        Self {
+            mark: packets.mark,
+            connection: packets.connection,
+        }
+    }
 }
 
 impl<'a> Verification<'a> {
@@ -48,6 +74,7 @@ impl<'a> Verification<'a> {
         let packets = all.with_one(near_field, number(near));
         let packets = packets.ok_or_else(|| Unsupported("no such address".to_owned()))?;
         self.report.directions += 1;
+        let then = self.then(End::Accept);
         let fates = self.run.enter("forward", &packets)?;
         self.stacks.insert(stack);
         for fate in &fates {
@@ -59,7 +86,7 @@ impl<'a> Verification<'a> {
                     (Direction::Egress, Some(outer)) => vec![row, outer],
                     (Direction::Ingress, Some(outer)) => vec![outer, row],
                 };
-                self.compare(task, fate, &rows, (Then::Accept, *example))?;
+                self.compare(task, fate, &rows, (then, *example))?;
             }
         }
         Ok(())
@@ -73,12 +100,11 @@ impl<'a> Verification<'a> {
         near: IpAddr,
         far: ClassId,
     ) -> Result<Option<&'a Row>, Unsupported> {
-        let state = self.tables.state;
-        let config = self.subject.config;
-        let id = endpoint_of_link(&state.host_endpoints, &[], ELSEWHERE, config);
-        let endpoint = id.and_then(|id| state.host_endpoints.get(&id));
-        let stage = endpoint.and_then(|endpoint| endpoint.stages.get(&(Stage::Forward, direction)));
-        let Some(stage) = stage else {
+        let stage = match direction {
+            Direction::Ingress => HostStage::ForwardIn,
+            Direction::Egress => HostStage::ForwardOut,
+        };
+        let Some(stage) = self.elsewhere(stage) else {
             return Ok(None);
         };
         let stack = stage.of(self.class_of(near)?);
@@ -107,8 +133,9 @@ impl<'a> Verification<'a> {
             rows.push(self.tables.row(stack, self.class_of(far)?)?);
         }
         self.report.pairs += 1;
+        let then = self.then(End::Accept);
         for fate in self.run.enter("forward", &packets)? {
-            self.compare(task, &fate, &rows, (Then::Accept, number(to.1)))?;
+            self.compare(task, &fate, &rows, (then, number(to.1)))?;
         }
         Ok(())
     }
@@ -120,10 +147,10 @@ impl<'a> Verification<'a> {
         let packets = self.all(family(near), &interface, "");
         let packets = packets.with_one(Field::Source, number(near));
         let packets = packets.ok_or_else(|| Unsupported("no such address".to_owned()))?;
-        let then = match self.subject.config.endpoint_to_host {
-            EndpointToHost::Accept => Then::Accept,
-            EndpointToHost::Drop => Then::Drop,
-        };
+        let then = self.then(match self.subject.config.endpoint_to_host {
+            EndpointToHost::Accept => End::Accept,
+            EndpointToHost::Drop => End::Drop,
+        });
         self.report.questions += 1;
         for fate in self.run.enter("input", &packets)? {
             if is_neighbour_discovery(&fate.packets) {
@@ -145,7 +172,7 @@ impl<'a> Verification<'a> {
     }
 
     /// Whether a fate is what rows say of every service of its packets.
-    fn compare(
+    pub(super) fn compare(
         &mut self,
         task: Task,
         fate: &Fate,
@@ -153,8 +180,8 @@ impl<'a> Verification<'a> {
         (then, example): (Then, u128),
     ) -> Checked {
         // Of our own: it may differ without a difference in what was decided.
-        let key = agreement(fate, rows);
-        if then == Then::Accept && self.agreed.contains(&key) {
+        let key = agreement(fate, rows, then);
+        if self.agreed.contains(&key) {
             return Ok(());
         }
         let judgements = self.tables.judgements(rows, &fate.packets)?;
@@ -168,7 +195,7 @@ impl<'a> Verification<'a> {
                 self.differ(format!("{what}, {far}, {}: {text}", service_text(service)));
             }
         }
-        if agreed && then == Then::Accept {
+        if agreed {
             self.agreed.insert(key);
         }
         Ok(())
@@ -183,15 +210,15 @@ impl<'a> Verification<'a> {
     ) -> Result<Option<String>, Unsupported> {
         let mut events = Vec::new();
         let mut words = Vec::new();
-        let mut end = match then {
-            Then::Accept => End::Accept,
-            Then::Drop => End::Drop,
-        };
+        let (mut end, mut left) = (then.end, then.others);
         let config = self.subject.config;
         for id in outcomes {
             let outcome = self.tables.outcome(*id)?;
             words.push(outcome.to_string());
             events.push(Wanted::Counted(*id, Text::from(outcome.to_string())));
+            if outcome.verdict == Verdict::Allow {
+                left = then.allowed;
+            }
             if outcome.verdict == Verdict::Deny {
                 end = End::Drop;
                 events.push(Wanted::Denied(config.deny_group));
@@ -199,7 +226,7 @@ impl<'a> Verification<'a> {
                 events.push(Wanted::Logged(config.log_group));
             }
         }
-        if fate.end == end && self.are(&fate.events, &events) && self.is_marked(fate) {
+        if fate.end == end && self.are(&fate.events, &events) && is_left(fate, left) {
             return Ok(None);
         }
         let does = match fate.end {
@@ -246,14 +273,21 @@ impl<'a> Verification<'a> {
         events.len() == wanted.len() && events.iter().zip(wanted).all(fits)
     }
 
-    /// Whether an accepted packet leaves nothing of ours behind but the mark of its connection.
-    fn is_marked(&self, fate: &Fate) -> bool {
-        let packets = &fate.packets;
-        let mark = packets.connection.mark;
-        fate.end != End::Accept
-            || packets.priority == 0
-                && packets.mark == 0
-                && mark == Some(self.subject.config.decided())
+    /// A workload's packets leave nothing of ours behind but the mark of their connection.
+    fn then(&self, end: End) -> Then {
+        let left = Left {
+            mark: 0,
+            connection: Connection {
+                state: CT_STATE_NEW,
+                mark: Some(self.subject.config.decided()),
+                is_reply: false,
+            },
+        };
+        Then {
+            end,
+            allowed: left,
+            others: left,
+        }
     }
 
     fn stack(
@@ -280,10 +314,6 @@ impl<'a> Verification<'a> {
         let class = self.tables.state.class_of(address);
         class.ok_or_else(|| Unsupported(format!("the tables have no class for {address}")))
     }
-
-    pub(super) fn said(&self, task: Task) -> String {
-        task.text(&self.attached)
-    }
 }
 
 enum Wanted {
@@ -292,7 +322,12 @@ enum Wanted {
     Logged(u16),
 }
 
-fn agreement(fate: &Fate, rows: &[&Row]) -> Agreement {
+/// Whether an accepted packet carries what it shall, and no number.
+fn is_left(fate: &Fate, left: Left) -> bool {
+    fate.end != End::Accept || fate.packets.priority == 0 && Left::of(&fate.packets) == left
+}
+
+fn agreement(fate: &Fate, rows: &[&Row], then: Then) -> Agreement {
     let services = [
         Field::Protocol,
         Field::SourcePort,
@@ -302,9 +337,10 @@ fn agreement(fate: &Fate, rows: &[&Row]) -> Agreement {
     ];
     (
         services.map(|field| Arc::as_ptr(&fate.packets.sets[field as usize])),
-        fate.end,
+        (fate.end, fate.packets.priority, Left::of(&fate.packets)),
         fate.events.clone(),
         rows.iter().map(|row| std::ptr::from_ref(*row)).collect(),
+        then,
     )
 }
 

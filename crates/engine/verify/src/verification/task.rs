@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use ocicat_flow::Direction;
 use ocicat_node::{NodeState, StackId};
 
+use super::hosts::AtStage;
 use super::{Attached, Checked, Verification};
 
 /// Pairs of local addresses that are compared at most; of more, some for each address.
@@ -24,6 +25,10 @@ pub(super) enum Task {
     Host(usize, IpAddr),
     /// Packets of a connection that was decided or ended.
     Known(usize, IpAddr),
+    /// What a host endpoint says.
+    Stage(AtStage),
+    /// What an interface with a host endpoint does not judge any more.
+    Passing(usize),
     /// From one to another of this host.
     Pair((usize, IpAddr), (usize, IpAddr)),
 }
@@ -82,25 +87,27 @@ fn pairs(ends: &[(usize, IpAddr)], attached: &[Attached], state: &NodeState) -> 
     .collect()
 }
 
-impl Task {
-    pub(super) fn text(&self, attached: &[Attached]) -> String {
-        let name = |place: usize| attached[place].endpoint.to_string();
-        match self {
-            Self::Base => "base chains".to_owned(),
-            Self::Forged(place) => format!("forged packets of {}", name(*place)),
-            Self::Judged(place, address, direction) => {
+impl Verification<'_> {
+    /// The task in words.
+    pub(super) fn said(&self, task: Task) -> String {
+        let name = |place: usize| self.attached[place].endpoint.to_string();
+        let link = |place: usize| &self.links[place].name;
+        match &task {
+            Task::Base => "base chains".to_owned(),
+            Task::Forged(place) => format!("forged packets of {}", name(*place)),
+            Task::Judged(place, address, direction) => {
                 format!("{direction} of {} {address}", name(*place))
             }
-            Self::Host(place, address) => format!("{} {address} to the host", name(*place)),
-            Self::Known(place, address) => format!("connections of {} {address}", name(*place)),
-            Self::Pair(from, to) => {
+            Task::Host(place, address) => format!("{} {address} to the host", name(*place)),
+            Task::Known(place, address) => format!("connections of {} {address}", name(*place)),
+            Task::Stage(at) => format!("{} of {}", at.text(), link(at.link)),
+            Task::Passing(place) => format!("known packets of {}", link(*place)),
+            Task::Pair(from, to) => {
                 format!("{} {} to {} {}", name(from.0), from.1, name(to.0), to.1)
             }
         }
     }
-}
 
-impl Verification<'_> {
     pub(super) fn check(&mut self, task: Task) -> Checked {
         match task {
             Task::Base => self.check_base(),
@@ -110,6 +117,8 @@ impl Verification<'_> {
             }
             Task::Host(place, address) => self.check_host(task, (place, address)),
             Task::Known(place, address) => self.check_known((place, address)),
+            Task::Stage(at) => self.check_stage(task, at),
+            Task::Passing(link) => self.check_passing(link),
             Task::Pair(from, to) => self.check_pair(task, from, to),
         }
     }
