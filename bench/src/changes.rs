@@ -121,26 +121,11 @@ impl Bench {
             ))
         });
         let lines: Vec<Vec<u8>> = pods.collect();
-        let engine = &mut self.engine;
-        let mut keys = Vec::with_capacity(BURST);
-        let mut delta = NodeDelta::new();
-        self.meter
-            .measure("burst of remote pods", "calculate", index, || {
-                for line in &lines {
-                    let object = load::object(line)?;
-                    keys.push(object.key());
-                    engine.upsert(&object);
-                    delta.extend(engine.commit().delta);
-                }
-                anyhow::Ok(())
-            })?;
+        let (keys, delta) = self.calculate_each("burst of remote pods", index, &lines)?;
         ensure_elements(&delta, 2 * BURST)?;
         self.kernel
             .change(&delta, &mut self.meter, "burst of remote pods", index)?;
-        for key in &keys {
-            engine.remove(key);
-        }
-        let delta = engine.commit().delta;
+        let delta = self.remove_all(&keys);
         ensure_elements(&delta, 2 * BURST)?;
         self.kernel
             .change(&delta, &mut self.meter, "burst of remote pods gone", index)
@@ -159,10 +144,24 @@ impl Bench {
             .map(|number| bytes(&self.unseen(index, number)))
             .collect();
         let work = "burst of remote pods, unseen labels";
+        let (keys, delta) = self.calculate_each(work, index, &lines)?;
+        self.kernel.change(&delta, &mut self.meter, work, index)?;
+        let delta = self.remove_all(&keys);
+        let gone = "burst of remote pods, unseen labels, gone";
+        self.kernel.change(&delta, &mut self.meter, gone, index)
+    }
+
+    /// From the JSON bytes of each to its delta, one commit each. Returns who came, and all deltas.
+    fn calculate_each(
+        &mut self,
+        work: &str,
+        index: usize,
+        lines: &[Vec<u8>],
+    ) -> anyhow::Result<(Vec<ObjectKey>, NodeDelta)> {
         let engine = &mut self.engine;
-        let (mut keys, mut delta) = (Vec::new(), NodeDelta::new());
+        let (mut keys, mut delta) = (Vec::with_capacity(lines.len()), NodeDelta::new());
         self.meter.measure(work, "calculate", index, || {
-            for line in &lines {
+            for line in lines {
                 let object = load::object(line)?;
                 keys.push(object.key());
                 engine.upsert(&object);
@@ -170,13 +169,12 @@ impl Bench {
             }
             anyhow::Ok(())
         })?;
-        self.kernel.change(&delta, &mut self.meter, work, index)?;
-        for key in &keys {
-            engine.remove(key);
-        }
-        let delta = engine.commit().delta;
-        let gone = "burst of remote pods, unseen labels, gone";
-        self.kernel.change(&delta, &mut self.meter, gone, index)
+        Ok((keys, delta))
+    }
+
+    fn remove_all(&mut self, keys: &[ObjectKey]) -> NodeDelta {
+        keys.iter().for_each(|key| self.engine.remove(key));
+        self.engine.commit().delta
     }
 
     /// The app of one pod that exists, in a version of its own.

@@ -326,7 +326,7 @@ impl Core {
         let key = object.key();
         self.note_topology(&object);
         self.note_configuration(&object);
-        self.note_sources(&object);
+        self.note_sources(&key, &object);
         self.note_host_object(&object);
         if report::is_policy(key.kind) {
             if problems.is_empty() {

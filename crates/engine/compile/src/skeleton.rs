@@ -237,7 +237,7 @@ fn spoof(epoch: Epoch, config: &Config) -> Vec<Rule> {
     ];
     rules.extend(config.sources.iter().map(|source| {
         rule()
-            .with(in_net(IP_SADDR, IP6_SADDR, source.net))
+            .with(from_net(source.net))
             .with(build::iifname(&source.interface))
             .with(build::eq(mac, &Value::EtherAddr(source.mac)))
             .with(pass())
@@ -252,19 +252,26 @@ fn spoof(epoch: Epoch, config: &Config) -> Vec<Rule> {
     rules
 }
 
-/// The address is in the net, and of its family.
-fn in_net(four: Load, six: Load, net: IpNet) -> Vec<Expression> {
+/// The source is in the net, with what `nft` wants before `ether saddr`.
+fn from_net(net: IpNet) -> Vec<Expression> {
+    let families = [build::ether_ipv4(), build::ether_ipv6()];
+    in_net(families, [IP_SADDR, IP6_SADDR], net)
+}
+
+/// The packet is of the net's family, one of `families`, and its address is in the net.
+fn in_net(families: [Vec<Expression>; 2], address: [Load; 2], net: IpNet) -> Vec<Expression> {
+    let ([v4, v6], [address4, address6]) = (families, address);
     let (family, prefix) = match net {
         IpNet::V4(net) => (
-            build::ether_ipv4(),
-            build::ipv4_prefix(four, net.network(), net.prefix_len()),
+            v4,
+            build::ipv4_prefix(address4, net.network(), net.prefix_len()),
         ),
         IpNet::V6(net) => (
-            build::ether_ipv6(),
-            build::ipv6_prefix(six, net.network(), net.prefix_len()),
+            v6,
+            build::ipv6_prefix(address6, net.network(), net.prefix_len()),
         ),
     };
-    family.into_iter().chain(prefix).collect()
+    [family, prefix].concat()
 }
 
 fn from_workload(epoch: Epoch, config: &Config) -> Vec<Rule> {
@@ -277,7 +284,7 @@ fn from_workload(epoch: Epoch, config: &Config) -> Vec<Rule> {
             IpNet::V6(_) => Named::EgressOther6,
         };
         Rule::new(&chain)
-            .with(in_net(IP_SADDR, IP6_SADDR, source.net))
+            .with(from_net(source.net))
             .with(build::iifname(&source.interface))
             .with(build::vmap(&[IIFNAME], &named.name(epoch)))
     });

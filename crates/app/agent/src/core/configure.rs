@@ -87,16 +87,16 @@ impl Core {
     }
 
     /// Keeps what a workload asks to send from.
-    pub(super) fn note_sources(&mut self, object: &Object) {
+    pub(super) fn note_sources(&mut self, key: &ObjectKey, object: &Object) {
         let nets = match object {
             Object::Pod(pod) => pod.allowed_sources(),
             Object::WorkloadEndpoint(endpoint) => endpoint.allowed_sources.clone(),
             _ => return,
         };
         if nets.is_empty() {
-            self.asked_sources.remove(&object.key());
+            self.asked_sources.remove(key);
         } else {
-            self.asked_sources.insert(object.key(), nets);
+            self.asked_sources.insert(key.clone(), nets);
         }
     }
 

@@ -19,6 +19,7 @@ use std::net::IpAddr;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use anyhow::Context;
+use ocicat_compile::Source;
 use ocicat_flow::{Direction, Verdict};
 use ocicat_kernel::conntrack::{Conntrack, Entry, Filter, Layer4, MarkChange};
 use ocicat_node::{LocalAddress, Protocol, ServiceMatch, StackId, Stage};
@@ -312,25 +313,24 @@ impl Core {
         judge: impl Fn(LocalAddress) -> Verdict,
     ) -> Option<Verdict> {
         let config = self.compiler.config();
-        let mut verdict = None;
-        if !config.sources.iter().any(|x| x.net.contains(&source)) {
+        let has = |allowed: &Source| allowed.net.contains(&source);
+        // Hardly anybody is allowed anything.
+        if !config.sources.iter().any(has) {
             return None;
         }
-        for (_, attachment, policy) in self.compiler.endpoints() {
-            let mut sources = config.sources_of(&attachment.interface);
-            let of_family = |local: &&LocalAddress| local.address.is_ipv4() == source.is_ipv4();
-            if sources.any(|allowed| allowed.net.contains(&source))
-                && let Some(near) = policy.and_then(|x| x.addresses.iter().find(of_family))
-            {
-                let one = judge(*near);
-                verdict = Some(if verdict == Some(Verdict::Allow) {
-                    Verdict::Allow
-                } else {
-                    one
-                });
-            }
-        }
-        verdict
+        let of_family = |local: &&LocalAddress| local.address.is_ipv4() == source.is_ipv4();
+        let verdicts = self
+            .compiler
+            .endpoints()
+            .filter_map(|(_, attachment, policy)| {
+                config.sources_of(&attachment.interface).find(|x| has(x))?;
+                policy?
+                    .addresses
+                    .iter()
+                    .find(of_family)
+                    .map(|near| judge(*near))
+            });
+        verdicts.reduce(|one, other| if one == Verdict::Allow { one } else { other })
     }
 
     /// The verdict on a connection's first packet, after translation of its destination. `None`

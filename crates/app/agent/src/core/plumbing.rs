@@ -85,7 +85,7 @@ impl Core {
         self.records.put(record.clone())?;
         let key = record.workload.key();
         self.note_topology(&object);
-        self.note_sources(&object);
+        self.note_sources(&key, &object);
         self.engine.upsert(&object);
         self.engine.set_addresses(&key, &record.addresses);
         self.engine.set_local(&key, ocicat_policy::Place::Local);

@@ -219,20 +219,10 @@ impl<'a> Ports<'a> {
         } in self.list
         {
             let Some(net) = net else { continue };
-            let (family, inside) = match net {
-                ipnet::IpNet::V4(net) => (
-                    build::ipv4(),
-                    build::ipv4_prefix(self.far[0], net.network(), net.prefix_len()),
-                ),
-                ipnet::IpNet::V6(net) => (
-                    build::ipv6(),
-                    build::ipv6_prefix(self.far[1], net.network(), net.prefix_len()),
-                ),
-            };
+            let families = [build::ipv4(), build::ipv6()];
             rules.push(
                 Rule::new(chain)
-                    .with(family)
-                    .with(inside)
+                    .with(super::in_net(families, self.far, *net))
                     .with(build::l4proto(protocol.0))
                     .with(build::eq(self.port, &Value::InetService(*port)))
                     .with(then())

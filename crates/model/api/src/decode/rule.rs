@@ -8,7 +8,7 @@ use super::http::http;
 use super::meta;
 use super::node::{Node, Path, Problems, Read, Unreadable};
 use crate::limits::RULES;
-use crate::rule::{Action, EntityRule, Icmp, Rule};
+use crate::rule::{Action, Icmp, Rule};
 use crate::{Family, Problem, Protocol};
 
 const KNOWN: &[&str] = &[
@@ -73,17 +73,8 @@ pub(super) fn rules(spec: &Node<'_>, place: Place<'_>, problems: &mut Problems) 
 /// A rule that denies everything, because nothing of it is known.
 pub(super) fn closed(unreadable: Vec<Problem>) -> Rule {
     Rule {
-        action: Action::Deny,
-        ip_version: None,
-        protocol: None,
-        not_protocol: None,
-        icmp: None,
-        not_icmp: None,
-        source: EntityRule::default(),
-        destination: EntityRule::default(),
-        http: None,
-        annotations: BTreeMap::new(),
         unreadable,
+        ..Rule::of(Action::Deny)
     }
 }
 

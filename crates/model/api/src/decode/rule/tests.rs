@@ -1,6 +1,7 @@
 use super::super::tests::policy;
 use super::*;
 use crate::PortSpec;
+use crate::rule::EntityRule;
 
 fn one(rule: &str) -> (Rule, Vec<String>) {
     let (mut policy, problems) = policy("NetworkPolicy", &format!("  ingress: [{rule}]"));
