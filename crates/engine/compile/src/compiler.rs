@@ -5,6 +5,7 @@ mod garbage;
 mod host;
 mod moves;
 mod plan;
+mod rows;
 mod update;
 
 use std::collections::BTreeMap;
@@ -13,8 +14,7 @@ use std::sync::Arc;
 
 use ocicat_flow::{Outcome, Verdict as FlowVerdict};
 use ocicat_node::{
-    Attachment, ClassId, EndpointId, EndpointPolicy, OutcomeId, Row, RowId, ServiceMatch, Stack,
-    StackId,
+    Attachment, ClassId, EndpointId, EndpointPolicy, OutcomeId, ServiceMatch, StackId,
 };
 use ocicat_program::nft::{Element, Op, Ruleset, Transaction, Value, Verdict};
 
@@ -22,12 +22,13 @@ use crate::Config;
 use crate::cells;
 use crate::endpoint;
 use crate::intervals::Intervals;
-use crate::layout::{self, Epoch, Named};
+use crate::layout::{self, Epoch, Named, RowNumber};
 use crate::prefixes::Prefixes;
 use crate::skeleton;
 use crate::stack::{self, StackNumber};
 use garbage::Garbage;
 use host::Hosts;
+use rows::Rows;
 
 /// A change in two transactions, to be committed one after the other.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -64,37 +65,36 @@ pub struct Compiler {
     epoch: Epoch,
     prefixes: Prefixes,
     outcomes: BTreeMap<OutcomeId, Arc<Outcome>>,
-    rows: BTreeMap<RowId, InstalledRow>,
+    rows: Rows,
     stacks: BTreeMap<StackId, InstalledStack>,
     endpoints: BTreeMap<EndpointId, InstalledEndpoint>,
     hosts: Hosts,
     intervals: Intervals,
     next_stack: u32,
-    next_subrow: u32,
     largest_id: u32,
     garbage: Garbage,
 }
 
 #[derive(Debug)]
-struct InstalledRow {
-    row: Arc<Row>,
-    subrows: Vec<u32>,
-}
-
-#[derive(Debug)]
 struct InstalledStack {
     number: StackNumber,
-    stack: Stack,
+    default_row: RowNumber,
+    rows: BTreeMap<ClassId, RowNumber>,
     /// Elements of its map in the kernel, garbage included, and for how many there is room.
     held: usize,
     capacity: usize,
 }
 
 impl InstalledStack {
-    fn new(number: StackNumber, stack: Stack) -> Self {
+    fn new(
+        number: StackNumber,
+        default_row: RowNumber,
+        rows: BTreeMap<ClassId, RowNumber>,
+    ) -> Self {
         let mut installed = Self {
             number,
-            stack,
+            default_row,
+            rows,
             held: 0,
             capacity: 0,
         };
@@ -104,8 +104,17 @@ impl InstalledStack {
 
     /// The map was made anew with the rows of the stack.
     fn made(&mut self) {
-        self.held = self.stack.rows.len();
+        self.held = self.rows.len();
         self.capacity = stack::capacity(self.held) as usize;
+    }
+
+    fn make(&self, epoch: Epoch) -> Vec<Op> {
+        self.number.make(epoch, self.default_row, &self.rows)
+    }
+
+    /// The row of a class.
+    fn row(&self, class: ClassId) -> RowNumber {
+        self.rows.get(&class).copied().unwrap_or(self.default_row)
     }
 }
 
@@ -125,13 +134,12 @@ impl Compiler {
             epoch: Epoch::B,
             prefixes: Prefixes::default(),
             outcomes: BTreeMap::new(),
-            rows: BTreeMap::new(),
+            rows: Rows::default(),
             stacks: BTreeMap::new(),
             endpoints: BTreeMap::new(),
             hosts: Hosts::default(),
             intervals: Intervals::default(),
             next_stack: 0,
-            next_subrow: 0,
             largest_id: 0,
             garbage: Garbage::default(),
         }
@@ -144,7 +152,8 @@ impl Compiler {
     pub fn install(&mut self, found: Option<&Ruleset>) -> Transaction {
         let in_force = found.and_then(epoch_in_force);
         self.epoch = in_force.unwrap_or(Epoch::B).other();
-        self.garbage = Garbage::default();
+        // It stays behind in the other program.
+        let _ = self.collect();
         self.stacks.values_mut().for_each(InstalledStack::made);
         self.name_endpoints();
         self.name_links();
@@ -202,8 +211,8 @@ impl Compiler {
         let epoch = self.epoch;
         let mut ops: Vec<Op> = skeleton::sets(epoch).collect();
         let mut elements: BTreeMap<Named, Vec<Element>> = BTreeMap::new();
-        for (id, installed) in &self.rows {
-            for (named, element) in cells::elements(*id, &installed.row, &installed.subrows) {
+        for (number, placed) in self.rows.iter() {
+            for (named, element) in cells::elements(number, &placed.row, &placed.subrows) {
                 elements.entry(named).or_default().push(element);
             }
         }
@@ -218,7 +227,7 @@ impl Compiler {
         ops.extend(self.intervals.program(epoch));
         ops.extend(self.prefixes.program(epoch));
         for installed in self.stacks.values() {
-            ops.extend(installed.number.make(epoch, &installed.stack));
+            ops.extend(installed.make(epoch));
         }
         ops.extend(self.host_program(epoch));
         let endpoints = self
@@ -329,11 +338,7 @@ impl Compiler {
     /// What the program in force says of a packet at a stack.
     #[must_use]
     pub fn judge(&self, stack: StackId, far: IpAddr, service: &ServiceMatch) -> Option<&Outcome> {
-        let stack = &self.stacks.get(&stack)?.stack;
-        let row = stack
-            .rows
-            .get(&self.class_of(far)?)
-            .unwrap_or(&stack.default_row);
+        let row = self.stacks.get(&stack)?.row(self.class_of(far)?);
         let id = self.rows.get(row)?.row.outcome(service);
         self.outcomes.get(&id).map(AsRef::as_ref)
     }
@@ -351,7 +356,7 @@ impl Compiler {
     /// calculation must then start again from 0, with a new compiler.
     #[must_use]
     pub fn is_exhausted(&self) -> bool {
-        self.largest_id.max(self.next_subrow) > layout::LARGEST_ID
+        self.largest_id.max(self.rows.largest()) > layout::LARGEST_ID
     }
 
     /// Prefixes, stacks, rows and cells in force.
@@ -359,8 +364,8 @@ impl Compiler {
     pub fn size(&self) -> [usize; 4] {
         let cells = self
             .rows
-            .values()
-            .map(|installed| installed.row.cell_count())
+            .iter()
+            .map(|(_, placed)| placed.row.cell_count())
             .sum();
         [
             self.prefixes.len(),

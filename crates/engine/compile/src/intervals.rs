@@ -14,7 +14,8 @@ use crate::Update;
 use crate::cells::RangeCell;
 use crate::layout::{Epoch, Named};
 
-type Covered = BTreeMap<(Value, Protocol), Value>;
+/// The kernel's numbers of rows, and of their outcomes.
+type Covered = BTreeMap<(u32, Protocol), u32>;
 
 #[derive(Debug, Clone)]
 struct Interval {
@@ -46,11 +47,11 @@ impl Intervals {
         for cell in cells {
             self.cut(epoch, cell.ports, update, retired);
             for (number, interval) in self.covering(cell.ports) {
-                let element = row_element(&cell.row, cell.protocol, &cell.outcome);
+                let element = row_element(cell.row, cell.protocol, cell.outcome);
                 elements.entry(number).or_default().push(element);
                 interval
                     .rows
-                    .insert((cell.row.clone(), cell.protocol), cell.outcome.clone());
+                    .insert((cell.row, cell.protocol), cell.outcome);
             }
         }
         let elements = elements.into_iter();
@@ -67,12 +68,8 @@ impl Intervals {
         for cell in cells {
             let mut empty = Vec::new();
             for (number, interval) in self.covering(cell.ports) {
-                if interval
-                    .rows
-                    .remove(&(cell.row.clone(), cell.protocol))
-                    .is_some()
-                {
-                    let element = row_element(&cell.row, cell.protocol, &cell.outcome);
+                if interval.rows.remove(&(cell.row, cell.protocol)).is_some() {
+                    let element = row_element(cell.row, cell.protocol, cell.outcome);
                     ops.push(Op::DelElements {
                         set: rows_id(epoch, number),
                         elements: vec![element],
@@ -201,7 +198,7 @@ fn make(epoch: Epoch, first: u16, interval: &Interval, update: &mut Update) {
     let id = set.id();
     let look_up = build::meta_set_map(MetaKey::Priority, &[PRIORITY, L4PROTO], &set.name);
     let elements: Vec<Element> = (interval.rows.iter())
-        .map(|((row, protocol), outcome)| row_element(row, *protocol, outcome))
+        .map(|((row, protocol), outcome)| row_element(*row, *protocol, *outcome))
         .collect();
     update.prepare.push(Op::AddSet(set));
     if !elements.is_empty() {
@@ -235,8 +232,9 @@ fn intervals_id(epoch: Epoch) -> SetId {
     crate::skeleton::set(Named::Interval, epoch).id()
 }
 
-fn row_element(row: &Value, protocol: Protocol, outcome: &Value) -> Element {
-    Element::new([row.clone(), Value::InetProto(protocol.0)]).value(outcome.clone())
+fn row_element(row: u32, protocol: Protocol, outcome: u32) -> Element {
+    let key = [Value::ClassId(row), Value::InetProto(protocol.0)];
+    Element::new(key).value(Value::ClassId(outcome))
 }
 
 fn port_element(epoch: Epoch, first: u16, interval: &Interval) -> Element {
@@ -248,17 +246,17 @@ fn port_element(epoch: Epoch, first: u16, interval: &Interval) -> Element {
 mod tests {
     use std::collections::BTreeSet;
 
-    use ocicat_node::{OutcomeId, RowId};
+    use ocicat_node::OutcomeId;
 
     use super::*;
-    use crate::layout;
+    use crate::layout::{self, RowNumber};
 
     fn cell(row: u32, first: u16, last: u16) -> RangeCell {
         RangeCell {
-            row: layout::row(RowId(row)),
+            row: layout::kernel_row(RowNumber(row)),
             protocol: Protocol::TCP,
             ports: PortRange { first, last },
-            outcome: layout::outcome(OutcomeId(1)),
+            outcome: layout::kernel_outcome(OutcomeId(1)),
         }
     }
 

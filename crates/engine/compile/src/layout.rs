@@ -3,7 +3,7 @@
 use std::fmt;
 
 use ocicat_flow::Direction;
-use ocicat_node::{ClassId, OutcomeId, RowId, Stage};
+use ocicat_node::{ClassId, OutcomeId, Stage};
 use ocicat_program::nft::{TableId, Value};
 
 /// The name of the table, of family inet.
@@ -11,7 +11,7 @@ pub const TABLE: &str = "ocicat";
 
 const CLASS: u32 = 0x1000_0000;
 const ROW: u32 = 0x2000_0000;
-/// Rows that stand for some source ports of a row; numbered by the compiler.
+/// Rows that stand for some source ports of a row.
 const SUBROW: u32 = 0x2800_0000;
 const OUTCOME: u32 = 0x3000_0000;
 const BITS: u32 = 0x07ff_ffff;
@@ -260,16 +260,29 @@ pub(crate) fn kernel_class(id: ClassId) -> u32 {
     CLASS | (id.0 & BITS)
 }
 
-pub(crate) fn row(id: RowId) -> Value {
-    Value::ClassId(kernel_row(id))
+/// The kernel's number of a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct RowNumber(pub(crate) u32);
+
+impl RowNumber {
+    /// That of no row: packets that get it are dropped.
+    pub(crate) const NOWHERE: Self = Self(BITS);
 }
 
-pub(crate) fn kernel_row(id: RowId) -> u32 {
-    ROW | (id.0 & BITS)
+pub(crate) fn row(number: RowNumber) -> Value {
+    Value::ClassId(kernel_row(number))
+}
+
+pub(crate) fn kernel_row(number: RowNumber) -> u32 {
+    ROW | (number.0 & BITS)
 }
 
 pub(crate) fn subrow(number: u32) -> Value {
-    Value::ClassId(SUBROW | (number & BITS))
+    Value::ClassId(kernel_subrow(number))
+}
+
+pub(crate) fn kernel_subrow(number: u32) -> u32 {
+    SUBROW | (number & BITS)
 }
 
 pub(crate) fn outcome(id: OutcomeId) -> Value {
@@ -277,7 +290,7 @@ pub(crate) fn outcome(id: OutcomeId) -> Value {
 }
 
 /// Largest id that has a number of its own in the kernel.
-pub(crate) const LARGEST_ID: u32 = BITS;
+pub(crate) const LARGEST_ID: u32 = BITS - 1;
 
 /// The number of an outcome as the kernel sees it: in `meta priority`, and in the packet mark of
 /// NFLOG messages about denied packets.

@@ -1,11 +1,13 @@
 //! A stack in the kernel: a chain and a map from class to row.
 
+use std::collections::BTreeMap;
+
 use ocicat_flow::Direction;
-use ocicat_node::{ClassId, RowId, Stack};
+use ocicat_node::ClassId;
 use ocicat_program::nft::build::{self, PRIORITY};
 use ocicat_program::nft::{Chain, KeyType, MetaKey, Op, Rule, Set, Verdict};
 
-use crate::layout::{self, Epoch};
+use crate::layout::{self, Epoch, RowNumber};
 
 /// The kernel's number of a stack. A stack that is built anew gets another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,9 +34,14 @@ impl StackNumber {
     }
 
     /// Makes the chain and its map. A class that the map does not hold takes the default row.
-    pub(crate) fn make(self, epoch: Epoch, stack: &Stack) -> Vec<Op> {
+    pub(crate) fn make(
+        self,
+        epoch: Epoch,
+        default_row: RowNumber,
+        rows: &BTreeMap<ClassId, RowNumber>,
+    ) -> Vec<Op> {
         let set = Set::map(&self.rows(epoch), [KeyType::ClassId], KeyType::ClassId);
-        let set = set.size(capacity(stack.rows.len()));
+        let set = set.size(capacity(rows.len()));
         let chain = self.chain(epoch);
         let class_of = match self.direction {
             Direction::Egress => "class_dst",
@@ -53,11 +60,11 @@ impl StackNumber {
             Rule::new(&chain)
                 .with(build::meta_set(
                     MetaKey::Priority,
-                    &layout::row(stack.default_row),
+                    &layout::row(default_row),
                 ))
                 .with(judge()),
         ];
-        let pairs: Vec<(u32, u32)> = (stack.rows.iter())
+        let pairs: Vec<(u32, u32)> = (rows.iter())
             .map(|(class, row)| pair(*class, *row))
             .collect();
         let map = set.name.clone();
@@ -90,6 +97,6 @@ pub(crate) fn capacity(rows: usize) -> u32 {
 }
 
 /// An element of the map.
-pub(crate) fn pair(class: ClassId, row: RowId) -> (u32, u32) {
+pub(crate) fn pair(class: ClassId, row: RowNumber) -> (u32, u32) {
     (layout::kernel_class(class), layout::kernel_row(row))
 }

@@ -1,26 +1,27 @@
 //! What the last commits took out of use.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ocicat_flow::{Outcome, Verdict as FlowVerdict};
-use ocicat_node::{ClassId, OutcomeId, RowId};
+use ocicat_node::{ClassId, OutcomeId};
 use ocicat_program::nft::{Element, Op};
 
-use super::{Compiler, InstalledRow, delete};
+use super::rows::Placed;
+use super::{Compiler, InstalledStack, delete};
 use crate::host::{BuiltStage, near_element, near_set};
-use crate::layout::{self, Named};
+use crate::layout::{self, Named, RowNumber};
 use crate::stack::{self, StackNumber};
 use crate::{cells, intervals};
 
 #[derive(Debug, Default)]
 pub(super) struct Garbage {
     pub(super) outcomes: BTreeMap<OutcomeId, Arc<Outcome>>,
-    pub(super) rows: Vec<(RowId, InstalledRow)>,
+    pub(super) rows: Vec<(RowNumber, Placed)>,
     /// Stacks that were removed or built anew.
-    pub(super) stacks: Vec<StackNumber>,
+    pub(super) stacks: Vec<InstalledStack>,
     /// Rows of classes without addresses.
-    pub(super) classes: Vec<(StackNumber, ClassId, RowId)>,
+    pub(super) classes: Vec<(StackNumber, ClassId, RowNumber)>,
     /// Stages of host endpoints that were removed or built anew.
     pub(super) stages: Vec<BuiltStage>,
     /// Near classes without addresses, by the number of the stage.
@@ -77,12 +78,20 @@ impl Compiler {
         ops.extend(garbage.stages.iter().flat_map(|stage| stage.drop(epoch)));
         let mut pairs: BTreeMap<StackNumber, Vec<(u32, u32)>> = BTreeMap::new();
         for (number, class, row) in garbage.classes {
+            self.rows.release(row);
             pairs
                 .entry(number)
                 .or_default()
                 .push(stack::pair(class, row));
         }
-        pairs.retain(|number, _| !garbage.stacks.contains(number));
+        let mut dropped: BTreeSet<StackNumber> = BTreeSet::new();
+        for stack in garbage.stacks {
+            ops.extend(stack.number.drop(epoch));
+            dropped.insert(stack.number);
+            let rows = stack.rows.values().chain([&stack.default_row]);
+            rows.for_each(|row| self.rows.release(*row));
+        }
+        pairs.retain(|number, _| !dropped.contains(number));
         for installed in self.stacks.values_mut() {
             installed.held -= pairs.get(&installed.number).map_or(0, Vec::len);
         }
@@ -90,14 +99,16 @@ impl Compiler {
             map: number.rows(epoch),
             pairs,
         }));
-        ops.extend(garbage.stacks.iter().flat_map(|number| number.drop(epoch)));
         let mut elements: BTreeMap<Named, Vec<Element>> = BTreeMap::new();
-        for (id, installed) in &garbage.rows {
-            for (named, element) in cells::elements(*id, &installed.row, &installed.subrows) {
+        let mut rows = garbage.rows;
+        rows.extend(self.rows.take_idle());
+        for (number, placed) in rows {
+            for (named, element) in cells::elements(number, &placed.row, &placed.subrows) {
                 elements.entry(named).or_default().push(element);
             }
-            let ranges = cells::ranges(*id, &installed.row, &installed.subrows);
+            let ranges = cells::ranges(number, &placed.row, &placed.subrows);
             self.intervals.remove(epoch, &ranges, &mut ops);
+            self.rows.end(number);
         }
         ops.extend(
             elements

@@ -7,10 +7,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
-use ocicat_node::{ClassId, RowId, Stack, StackId};
+use ocicat_node::{ClassId, RowId, StackId};
 
 use super::InstalledStack;
 use super::moves::{Moves, Near, Sight, Users};
+use super::rows::Rows;
 use super::update::{Sorted, StackChange};
 use crate::prefixes::Prefixes;
 
@@ -27,6 +28,7 @@ pub(super) struct Plan {
 /// All that follows from a delta, before stacks change.
 pub(super) struct Planner<'a> {
     pub(super) stacks: &'a BTreeMap<StackId, InstalledStack>,
+    pub(super) rows: &'a Rows,
     pub(super) sorted: &'a Sorted<'a>,
     pub(super) prefixes: &'a Prefixes,
     pub(super) moves: &'a Moves,
@@ -45,7 +47,7 @@ impl Planner<'_> {
             let none = StackChange::default();
             let change = self.sorted.stacks.get(&id).unwrap_or(&none);
             let users = users.get(&id);
-            let stays = may_stay(old, change)
+            let stays = self.may_stay(old, change)
                 && users.is_none_or(|users| self.stays(id, old, change, users));
             if stays {
                 continue;
@@ -71,19 +73,17 @@ impl Planner<'_> {
             let changed = change.rows.iter().all(|(class, new)| {
                 // What a class had that is left without addresses is only taken away later.
                 let is_kept = new.is_none() && self.prefixes.is_vacant(*class);
-                let new = new.unwrap_or(old.stack.default_row);
+                let new = new.or_else(|| self.rows.id(old.default_row));
                 is_kept
                     || self.moves.vacant.contains(class)
-                    || new == row(&old.stack, *class)
-                    || self
-                        .goes_to(*class)
-                        .all(|now| self.after(*to, now) == Some(new))
+                    || new == self.before(old, *class)
+                    || self.goes_to(*class).all(|now| self.after(*to, now) == new)
             });
             // One that has not.
             let is_fine = |(sight, prefixes): (&Sight, &Vec<IpNet>)| {
                 let met = self.after(Some(id), sight.seen);
                 is_exempt(prefixes, &own, *near)
-                    || met == Some(row(&old.stack, sight.from))
+                    || met == self.before(old, sight.from)
                     || met == self.after(*to, sight.to)
             };
             let detours = || self.moves.detours.iter();
@@ -118,7 +118,7 @@ impl Planner<'_> {
                 if is_exempt(prefixes, &own, *near) {
                     continue;
                 }
-                let before = Some(row(&old.stack, sight.from));
+                let before = self.before(old, sight.from);
                 let both = [before, self.after(*to, sight.to)];
                 let both: BTreeSet<RowId> = both.into_iter().flatten().collect();
                 fitting
@@ -129,10 +129,13 @@ impl Planner<'_> {
         }
         let mut bridge = Bridge::new();
         for (class, rows) in fitting {
-            if rows.contains(&row(&old.stack, class)) {
+            if self
+                .before(old, class)
+                .is_some_and(|row| rows.contains(&row))
+            {
                 continue;
             }
-            let is_new = self.moves.vacant.contains(&class) && !old.stack.rows.contains_key(&class);
+            let is_new = self.moves.vacant.contains(&class) && !old.rows.contains_key(&class);
             bridge.push((class, *rows.first().filter(|_| is_new)?));
         }
         (old.held + bridge.len() <= old.capacity).then_some(bridge)
@@ -141,15 +144,15 @@ impl Planner<'_> {
     /// The row that a stack will have for a class.
     fn after(&self, stack: Option<StackId>, class: ClassId) -> Option<RowId> {
         let id = stack?;
-        let old = self.stacks.get(&id).map(|installed| &installed.stack);
+        let old = self.stacks.get(&id);
         let Some(change) = self.sorted.stacks.get(&id) else {
-            return old.map(|old| row(old, class));
+            return old.and_then(|old| self.before(old, class));
         };
         if change.removed {
             return None;
         }
         let default = change.set.map(|(_, row)| row);
-        let default = default.or(old.map(|old| old.default_row));
+        let default = default.or_else(|| self.rows.id(old?.default_row));
         if let Ok(at) = change
             .rows
             .binary_search_by_key(&class, |(class, _)| *class)
@@ -162,26 +165,25 @@ impl Planner<'_> {
         {
             return Some(change.many[at].1);
         }
-        old.and_then(|old| old.rows.get(&class).copied())
-            .or(default)
+        let own = old.and_then(|old| old.rows.get(&class));
+        own.and_then(|row| self.rows.id(*row)).or(default)
     }
-}
 
-/// Whether there is room for the rows, and the default row is the same.
-fn may_stay(old: &InstalledStack, change: &StackChange<'_>) -> bool {
-    let come = change.rows.iter().filter(|(_, row)| row.is_some()).count();
-    let default = change.set.map(|(_, row)| row);
-    !change.removed
-        && default.is_none_or(|row| row == old.stack.default_row)
-        && old.held + come <= old.capacity
+    /// The row that a stack has for a class.
+    fn before(&self, stack: &InstalledStack, class: ClassId) -> Option<RowId> {
+        self.rows.id(stack.row(class))
+    }
+
+    /// Whether there is room for the rows, and the default row is the same.
+    fn may_stay(&self, old: &InstalledStack, change: &StackChange<'_>) -> bool {
+        let come = change.rows.iter().filter(|(_, row)| row.is_some()).count();
+        let same = |(_, row)| Some(row) == self.rows.id(old.default_row);
+        !change.removed && change.set.is_none_or(same) && old.held + come <= old.capacity
+    }
 }
 
 /// Whether no packet is between these far addresses and near addresses that change stacks so.
 fn is_exempt(far: &[IpNet], own: &BTreeSet<IpNet>, near: Near) -> bool {
     let is_own = far.len() <= own.len() && far.iter().all(|prefix| own.contains(prefix));
     is_own || matches!(near, Near::One(near) if *far == [near])
-}
-
-fn row(stack: &Stack, class: ClassId) -> RowId {
-    stack.rows.get(&class).copied().unwrap_or(stack.default_row)
 }

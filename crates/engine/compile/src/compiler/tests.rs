@@ -2,8 +2,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ocicat_flow::{Decider, Direction, Verdict as FlowVerdict};
 use ocicat_node::{
-    Cells, Change, HostEndpoint, HostInterfaces, LocalAddress, NodeState, PortRange, Protocol,
-    SourceCut, Stage, StageStacks,
+    Cells, Change, HostEndpoint, HostInterfaces, LocalAddress, NodeState, PortRange, Protocol, Row,
+    RowId, SourceCut, Stack, Stage, StageStacks,
 };
 
 use super::*;
@@ -546,6 +546,13 @@ fn a_changed_default_row_gets_a_stack_of_its_own() {
     assert!(removed.iter().any(|op| matches!(op, Op::DelChain(_))));
 }
 
+/// The kernel's number of a row.
+fn number_of(compiler: &Compiler, row: RowId) -> RowNumber {
+    let mut numbers = compiler.rows.iter();
+    let found = numbers.find(|(_, placed)| placed.id == row);
+    found.expect("a row in the kernel").0
+}
+
 /// What an update does to the rows of the first stack's chain.
 fn bridged(update: &Update) -> Vec<&Op> {
     let of_old = |op: &&Op| matches!(op, Op::AddNumbers { map, .. } | Op::DelNumbers { map, .. } if map == "rows_i0_b");
@@ -575,7 +582,8 @@ fn packets_in_the_old_stack_meet_old_verdicts() {
     let [Op::AddNumbers { pairs, .. }] = old[..] else {
         panic!("{old:?}")
     };
-    assert_eq!(*pairs, [crate::stack::pair(ClassId(2), RowId(2))]);
+    let row = number_of(&compiler, RowId(2));
+    assert_eq!(*pairs, [crate::stack::pair(ClassId(2), row)]);
 }
 
 #[test]
@@ -636,7 +644,8 @@ fn a_removed_stack_knows_classes_that_come_with_its_removal() {
     let [Op::AddNumbers { pairs, .. }] = old[..] else {
         panic!("{old:?}")
     };
-    assert_eq!(*pairs, [crate::stack::pair(ClassId(2), RowId(2))]);
+    let row = number_of(&compiler, RowId(2));
+    assert_eq!(*pairs, [crate::stack::pair(ClassId(2), row)]);
 }
 
 #[test]

@@ -7,16 +7,15 @@ use ipnet::IpNet;
 use ocicat_flow::{Direction, Outcome};
 use ocicat_node::{
     Attachment, Change, ClassId, EndpointId, EndpointPolicy, HostEndpoint, OutcomeId, Row, RowId,
-    Stack, StackId,
+    StackId,
 };
-use ocicat_program::nft::{Element, Op};
+use ocicat_program::nft::Op;
 
 use super::host::Handover;
 use super::moves::{Moves, users};
 use super::plan::{Bridge, Plan, Planner};
-use super::{Compiler, InstalledRow, InstalledStack, Update, add, delete};
-use crate::cells;
-use crate::layout::Named;
+use super::{Compiler, InstalledStack, Update, add, delete};
+use crate::layout::RowNumber;
 use crate::stack::{self, StackNumber};
 
 /// A delta, sorted by what it is about.
@@ -24,7 +23,7 @@ use crate::stack::{self, StackNumber};
 pub(super) struct Sorted<'a> {
     pub(super) classes: Vec<(IpNet, Option<ClassId>)>,
     outcomes: Vec<(OutcomeId, Option<&'a Arc<Outcome>>)>,
-    rows: Vec<(RowId, Option<&'a Arc<Row>>)>,
+    pub(super) rows: Vec<(RowId, Option<&'a Arc<Row>>)>,
     pub(super) stacks: BTreeMap<StackId, StackChange<'a>>,
     pub(super) endpoints: BTreeMap<&'a EndpointId, Option<&'a EndpointPolicy>>,
     pub(super) hosts: BTreeMap<&'a EndpointId, Option<&'a Arc<HostEndpoint>>>,
@@ -37,8 +36,7 @@ impl Sorted<'_> {
             .iter()
             .filter_map(|(_, class)| Some(class.as_ref()?.0));
         let outcomes = self.outcomes.iter().map(|(id, _)| id.0);
-        let rows = self.rows.iter().map(|(id, _)| id.0);
-        classes.chain(outcomes).chain(rows).max().unwrap_or(0)
+        classes.chain(outcomes).max().unwrap_or(0)
     }
 }
 
@@ -95,7 +93,12 @@ impl Compiler {
         for (id, outcome) in &sorted.outcomes {
             self.update_outcome(*id, *outcome, &mut update);
         }
-        self.update_rows(&sorted.rows, &mut update);
+        for (id, row) in &sorted.rows {
+            match row {
+                Some(row) => self.rows.learn(*id, row),
+                None => self.rows.forget(*id),
+            }
+        }
         let mut moves = Moves::before(&self.prefixes, &sorted);
         self.prefixes
             .change(self.epoch, &sorted.classes, &mut update.apply);
@@ -108,6 +111,7 @@ impl Compiler {
         }
         let plan = self.plan(&sorted, &moves, &handovers);
         update.replace |= plan.replace;
+        self.change_cells(&sorted, &plan, &mut update);
         for (id, change) in &sorted.stacks {
             self.update_stack(*id, change, (&plan, &moves), &mut update);
         }
@@ -118,6 +122,7 @@ impl Compiler {
         {
             self.rebuild_stack(*id, &StackChange::default(), &plan, &mut update);
         }
+        self.place_rows(&mut update);
         let rebuilt: BTreeSet<StackId> = plan.left.into_keys().collect();
         self.update_endpoints(&sorted.endpoints, attachments, &rebuilt, &mut update.apply);
         self.update_hosts(&handovers, &moves, &mut update);
@@ -141,6 +146,7 @@ impl Compiler {
         };
         let planner = Planner {
             stacks: &self.stacks,
+            rows: &self.rows,
             sorted,
             prefixes: &self.prefixes,
             moves,
@@ -170,41 +176,6 @@ impl Compiler {
         }
     }
 
-    fn update_rows(&mut self, rows: &[(RowId, Option<&Arc<Row>>)], update: &mut Update) {
-        let mut elements: BTreeMap<Named, Vec<Element>> = BTreeMap::new();
-        let mut ranges = Vec::new();
-        for (id, row) in rows {
-            let Some(row) = row else {
-                if let Some(installed) = self.rows.remove(id) {
-                    self.garbage.rows.push((*id, installed));
-                }
-                continue;
-            };
-            let first = self.next_subrow;
-            let count = u32::try_from(row.cuts.len()).unwrap_or(u32::MAX);
-            self.next_subrow = first.saturating_add(count);
-            let subrows: Vec<u32> = (first..self.next_subrow).collect();
-            for (named, element) in cells::elements(*id, row, &subrows) {
-                elements.entry(named).or_default().push(element);
-            }
-            ranges.extend(cells::ranges(*id, row, &subrows));
-            self.rows.insert(
-                *id,
-                InstalledRow {
-                    row: Arc::clone(row),
-                    subrows,
-                },
-            );
-        }
-        update.apply.extend(
-            elements
-                .into_iter()
-                .map(|(named, e)| add(named, self.epoch, e)),
-        );
-        self.intervals
-            .add(self.epoch, &ranges, update, &mut self.garbage.intervals);
-    }
-
     fn update_stack(
         &mut self,
         id: StackId,
@@ -214,7 +185,7 @@ impl Compiler {
     ) {
         if change.removed {
             if let Some(installed) = self.stacks.remove(&id) {
-                self.leave_stack(&installed, plan.left.get(&id), update);
+                self.leave_stack(installed, plan.left.get(&id), update);
             }
         } else if !self.stacks.contains_key(&id) {
             self.new_stack(id, change, update);
@@ -229,21 +200,13 @@ impl Compiler {
         let Some((direction, default_row)) = change.set else {
             return;
         };
-        let mut rows: BTreeMap<ClassId, RowId> = change.many.iter().copied().collect();
-        for (class, row) in &change.rows {
-            match row {
-                Some(row) => rows.insert(*class, *row),
-                None => rows.remove(class),
-            };
-        }
-        let stack = Stack {
-            direction,
-            default_row,
-            rows,
-        };
-        let number = self.fresh_number(direction);
-        update.prepare.extend(number.make(self.epoch, &stack));
-        self.stacks.insert(id, InstalledStack::new(number, stack));
+        let many = change.many.iter();
+        let mut rows: BTreeMap<ClassId, RowNumber> = many
+            .map(|(class, row)| (*class, self.rows.hold(*row)))
+            .collect();
+        self.set_rows(&mut rows, &change.rows);
+        let default_row = self.rows.hold(default_row);
+        self.make_stack(id, direction, default_row, rows, update);
     }
 
     /// Builds the stack under a fresh number.
@@ -257,32 +220,68 @@ impl Compiler {
         let Some(old) = self.stacks.remove(&id) else {
             return;
         };
-        let mut stack = old.stack.clone();
-        if let Some((_, default_row)) = change.set {
-            stack.default_row = default_row;
-        }
-        for (class, row) in &change.rows {
-            match row {
-                Some(row) => stack.rows.insert(*class, *row),
-                None => stack.rows.remove(class),
+        let mut rows = old.rows.clone();
+        rows.values().for_each(|row| self.rows.hold_again(*row));
+        self.set_rows(&mut rows, &change.rows);
+        let default_row = match change.set {
+            Some((_, row)) => self.rows.hold(row),
+            None => {
+                self.rows.hold_again(old.default_row);
+                old.default_row
+            }
+        };
+        let direction = old.number.direction;
+        self.leave_stack(old, plan.left.get(&id), update);
+        self.make_stack(id, direction, default_row, rows, update);
+    }
+
+    fn make_stack(
+        &mut self,
+        id: StackId,
+        direction: Direction,
+        default_row: RowNumber,
+        rows: BTreeMap<ClassId, RowNumber>,
+        update: &mut Update,
+    ) {
+        let number = self.fresh_number(direction);
+        let installed = InstalledStack::new(number, default_row, rows);
+        update.prepare.extend(installed.make(self.epoch));
+        self.stacks.insert(id, installed);
+    }
+
+    /// Leads classes to rows, in a map that the kernel does not have yet.
+    fn set_rows(
+        &mut self,
+        rows: &mut BTreeMap<ClassId, RowNumber>,
+        changes: &[(ClassId, Option<RowId>)],
+    ) {
+        for (class, row) in changes {
+            let old = match row {
+                Some(row) => rows.insert(*class, self.rows.hold(*row)),
+                None => rows.remove(class),
             };
+            old.into_iter().for_each(|row| self.rows.release(row));
         }
-        self.leave_stack(&old, plan.left.get(&id), update);
-        let number = self.fresh_number(stack.direction);
-        update.prepare.extend(number.make(self.epoch, &stack));
-        self.stacks.insert(id, InstalledStack::new(number, stack));
     }
 
     /// Nothing leads to the chain any more, but packets may be inside.
-    fn leave_stack(&mut self, old: &InstalledStack, bridge: Option<&Bridge>, update: &mut Update) {
-        let pairs: Vec<(u32, u32)> = (bridge.into_iter().flatten())
-            .map(|(class, row)| stack::pair(*class, *row))
-            .collect();
+    fn leave_stack(
+        &mut self,
+        mut old: InstalledStack,
+        bridge: Option<&Bridge>,
+        update: &mut Update,
+    ) {
+        let mut pairs: Vec<(u32, u32)> = Vec::new();
+        for (class, row) in bridge.into_iter().flatten() {
+            let row = self.rows.hold(*row);
+            old.rows.insert(*class, row);
+            pairs.push(stack::pair(*class, row));
+        }
         if !pairs.is_empty() {
             let map = old.number.rows(self.epoch);
             update.apply.push(Op::AddNumbers { map, pairs });
         }
-        self.garbage.stacks.push(old.number);
+        self.garbage.stacks.push(old);
     }
 
     fn change_rows(
@@ -297,23 +296,26 @@ impl Compiler {
         };
         let (mut gone, mut come) = (Vec::new(), Vec::new());
         for (class, row) in rows {
-            let old = match row {
-                Some(row) => installed.stack.rows.insert(*class, *row),
-                None => installed.stack.rows.remove(class),
-            };
-            if old == *row {
+            let old = installed.rows.get(class).copied();
+            if old.and_then(|old| self.rows.id(old)) == *row {
                 continue;
             }
+            let new = row.map(|row| self.rows.hold(row));
+            match new {
+                Some(new) => installed.rows.insert(*class, new),
+                None => installed.rows.remove(class),
+            };
             let is_vacant = || self.prefixes.is_vacant(*class) && !moves.vacant.contains(class);
             let dead = row.is_none() && is_vacant();
             if let Some(old) = old {
                 if dead {
                     self.garbage.classes.push((installed.number, *class, old));
                 } else {
+                    self.rows.release(old);
                     gone.push(stack::pair(*class, old));
                 }
             }
-            come.extend(row.map(|row| stack::pair(*class, row)));
+            come.extend(new.map(|new| stack::pair(*class, new)));
         }
         installed.held = installed.held + come.len() - gone.len();
         let map = installed.number.rows(self.epoch);

@@ -1,0 +1,428 @@
+//! Rows in the kernel, under numbers of their own.
+//!
+//! A row of the tables may have several numbers, and a number may come to stand for another row. Where
+//! all that leads to a number shall lead to one other row, and the two rows differ in one look-up only,
+//! the number's cells are changed instead of all the elements that lead to it. A packet in flight that
+//! has the number meets the old row or the new one, because all its other look-ups find the same in both.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ocicat_node::{Row, RowId};
+use ocicat_program::nft::Element;
+
+use super::plan::Plan;
+use super::update::{Sorted, StackChange};
+use super::{Compiler, InstalledStack, Update, add, delete};
+use crate::cells;
+use crate::layout::{self, Named, RowNumber};
+
+/// A row under a number.
+#[derive(Debug)]
+pub(super) struct Placed {
+    pub(super) id: RowId,
+    pub(super) row: Arc<Row>,
+    pub(super) subrows: Vec<u32>,
+    /// Elements and chains in the kernel that lead to it, those that wait to be removed included.
+    holders: u32,
+}
+
+/// A row of the tables, and the numbers that stand for it.
+#[derive(Debug)]
+struct Known {
+    row: Arc<Row>,
+    numbers: Vec<RowNumber>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Rows {
+    known: BTreeMap<RowId, Known>,
+    /// By number.
+    placed: Vec<Option<Placed>>,
+    free: Vec<RowNumber>,
+    next_subrow: u32,
+    /// Numbers that the kernel does not have yet.
+    fresh: Vec<RowNumber>,
+    /// Numbers to which nothing led any more when this was noted.
+    idle: Vec<RowNumber>,
+    /// Rows that the tables had before the update at hand and do not have after it.
+    going: Vec<RowId>,
+}
+
+impl Rows {
+    /// The row that a number stands for.
+    pub(super) fn id(&self, number: RowNumber) -> Option<RowId> {
+        self.get(number).map(|placed| placed.id)
+    }
+
+    pub(super) fn get(&self, number: RowNumber) -> Option<&Placed> {
+        self.placed.get(number.0 as usize)?.as_ref()
+    }
+
+    fn get_mut(&mut self, number: RowNumber) -> Option<&mut Placed> {
+        self.placed.get_mut(number.0 as usize)?.as_mut()
+    }
+
+    /// All numbers that lead somewhere.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (RowNumber, &Placed)> {
+        let numbers = (0u32..).map(RowNumber).zip(&self.placed);
+        numbers.filter_map(|(number, placed)| Some((number, placed.as_ref()?)))
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.placed.len() - self.free.len()
+    }
+
+    /// The largest number of a row or of one of its cuts.
+    pub(super) fn largest(&self) -> u32 {
+        let rows = u32::try_from(self.placed.len()).unwrap_or(u32::MAX);
+        rows.max(self.next_subrow)
+    }
+
+    /// The tables have this row.
+    pub(super) fn learn(&mut self, id: RowId, row: &Arc<Row>) {
+        let row = Arc::clone(row);
+        let numbers = Vec::new();
+        self.known.entry(id).or_insert(Known { row, numbers });
+    }
+
+    /// The tables do not have this row any more. It is known until the end of the update.
+    pub(super) fn forget(&mut self, id: RowId) {
+        self.going.push(id);
+    }
+
+    /// Ends the update. Returns the numbers to which nothing leads any more.
+    pub(super) fn end_update(&mut self) -> Vec<(RowNumber, Placed)> {
+        for id in std::mem::take(&mut self.going) {
+            self.known.remove(&id);
+        }
+        self.take_idle()
+    }
+
+    /// A number of a row for one more element or chain to lead to.
+    pub(super) fn hold(&mut self, id: RowId) -> RowNumber {
+        let Some(known) = self.known.get(&id) else {
+            return RowNumber::NOWHERE;
+        };
+        let number = match known.numbers.first() {
+            Some(number) => *number,
+            None => self.place(id),
+        };
+        self.hold_again(number);
+        number
+    }
+
+    /// One more element or chain leads to a number.
+    pub(super) fn hold_again(&mut self, number: RowNumber) {
+        if let Some(placed) = self.get_mut(number) {
+            placed.holders += 1;
+        }
+    }
+
+    /// An element or chain less leads to a number.
+    pub(super) fn release(&mut self, number: RowNumber) {
+        if let Some(placed) = self.get_mut(number) {
+            placed.holders -= 1;
+            if placed.holders == 0 {
+                self.idle.push(number);
+            }
+        }
+    }
+
+    fn place(&mut self, id: RowId) -> RowNumber {
+        let Some(known) = self.known.get_mut(&id) else {
+            return RowNumber::NOWHERE;
+        };
+        let first = self.next_subrow;
+        let count = u32::try_from(known.row.cuts.len()).unwrap_or(u32::MAX);
+        self.next_subrow = first.saturating_add(count);
+        let placed = Some(Placed {
+            id,
+            row: Arc::clone(&known.row),
+            subrows: (first..self.next_subrow).collect(),
+            holders: 0,
+        });
+        let number = match self.free.pop() {
+            Some(number) => {
+                self.placed[number.0 as usize] = placed;
+                number
+            }
+            None => {
+                self.placed.push(placed);
+                RowNumber(u32::try_from(self.placed.len() - 1).unwrap_or(u32::MAX))
+            }
+        };
+        known.numbers.push(number);
+        self.fresh.push(number);
+        number
+    }
+
+    /// Makes a number stand for another row, if so many are all that lead to it, and if it costs no more
+    /// than to lead them to a number of that row.
+    fn turn(&mut self, number: RowNumber, to: RowId, going: u32) -> Option<Repair> {
+        let count = self.len();
+        let placed = self.get(number)?;
+        let known = self.known.get(&to)?;
+        if placed.holders != going || placed.id == to {
+            return None;
+        }
+        let repair = Repair::new(number, &placed.row, &known.row)?;
+        // Rows that have several numbers cost more elements, and more when they change.
+        let is_first = known.numbers.is_empty();
+        let row = if is_first { known.row.cell_count() } else { 0 };
+        let rows = self.known.len() - self.going.len();
+        let may = is_first || count < rows + rows / 4;
+        if !may || repair.len() > 2 * going as usize + row {
+            return None;
+        }
+        let row = Arc::clone(&known.row);
+        let placed = self.get_mut(number)?;
+        let old = std::mem::replace(&mut placed.id, to);
+        placed.row = row;
+        if let Some(known) = self.known.get_mut(&old) {
+            known.numbers.retain(|other| *other != number);
+        }
+        self.known.get_mut(&to)?.numbers.push(number);
+        Some(repair)
+    }
+
+    /// Takes out the numbers to which nothing leads. They may be used again once they are given to
+    /// [`Rows::end`].
+    pub(super) fn take_idle(&mut self) -> Vec<(RowNumber, Placed)> {
+        let mut gone = Vec::new();
+        for number in std::mem::take(&mut self.idle) {
+            let idle = self.get(number).is_some_and(|placed| placed.holders == 0);
+            if let Some(placed) = self.placed[number.0 as usize].take_if(|_| idle) {
+                if let Some(known) = self.known.get_mut(&placed.id) {
+                    known.numbers.retain(|other| *other != number);
+                }
+                gone.push((number, placed));
+            }
+        }
+        gone
+    }
+
+    /// No packet can have this number any more.
+    pub(super) fn end(&mut self, number: RowNumber) {
+        self.free.push(number);
+    }
+
+    /// The numbers that the kernel does not have yet.
+    pub(super) fn take_fresh(&mut self) -> Vec<RowNumber> {
+        std::mem::take(&mut self.fresh)
+    }
+}
+
+/// The cells that make one row another.
+struct Repair {
+    named: Named,
+    gone: Vec<Element>,
+    come: Vec<Element>,
+}
+
+impl Repair {
+    /// `None` if more than one look-up differs.
+    fn new(number: RowNumber, old: &Row, new: &Row) -> Option<Self> {
+        let (a, b) = (&old.cells, &new.cells);
+        if old.cuts != new.cuts || a.ranges != b.ranges || a.icmp != b.icmp {
+            return None;
+        }
+        let same = (
+            a.exact == b.exact,
+            a.protocols == b.protocols,
+            a.default == b.default,
+        );
+        let row = layout::row(number);
+        let (named, (gone, come)) = match same {
+            (false, true, true) => {
+                let element = |cell| cells::of_port(&row, cell);
+                (Named::Exact, differing(&a.exact, &b.exact, element))
+            }
+            (true, false, true) => {
+                let element = |cell| cells::of_protocol(&row, cell);
+                let protocols = differing(&a.protocols, &b.protocols, element);
+                (Named::Protocol, protocols)
+            }
+            (true, true, false) => {
+                let element = |outcome| vec![cells::default(&row, outcome)];
+                let default = (element(a.default), element(b.default));
+                (Named::RowDefault, default)
+            }
+            _ => return None,
+        };
+        Some(Self { named, gone, come })
+    }
+
+    fn len(&self) -> usize {
+        self.gone.len() + self.come.len()
+    }
+}
+
+/// The elements of what only the first list has, and of what only the second has; both are sorted.
+fn differing<T: Copy + Ord>(
+    old: &[T],
+    new: &[T],
+    element: impl Fn(T) -> Element,
+) -> (Vec<Element>, Vec<Element>) {
+    let only = |list: &[T], other: &[T]| -> Vec<Element> {
+        let only = list
+            .iter()
+            .filter(|cell| other.binary_search(cell).is_err());
+        only.map(|cell| element(*cell)).collect()
+    };
+    (only(old, new), only(new, old))
+}
+
+/// Where those go that lead to a number.
+struct Tally {
+    count: u32,
+    /// `None`: not all to the same row.
+    to: Option<RowId>,
+}
+
+impl Compiler {
+    /// Changes the cells of numbers where that is less than to change what leads to them. To be done
+    /// when it is known which stacks are left, and before any of them changes.
+    pub(super) fn change_cells(&mut self, sorted: &Sorted<'_>, plan: &Plan, update: &mut Update) {
+        let mut tallies: BTreeMap<RowNumber, Tally> = BTreeMap::new();
+        for (id, change) in &sorted.stacks {
+            let stays = !change.removed && !plan.left.contains_key(id);
+            if let Some(installed) = self.stacks.get(id).filter(|_| stays) {
+                count(installed, change, &mut tallies);
+            }
+        }
+        let mut changed: BTreeMap<Named, (Vec<Element>, Vec<Element>)> = BTreeMap::new();
+        for (number, tally) in tallies {
+            let Some(to) = tally.to else { continue };
+            if let Some(repair) = self.rows.turn(number, to, tally.count) {
+                let (gone, come) = changed.entry(repair.named).or_default();
+                gone.extend(repair.gone);
+                come.extend(repair.come);
+            }
+        }
+        for (named, (gone, come)) in changed {
+            let lists = [(gone, delete as fn(_, _, _) -> _), (come, add)];
+            for (elements, op) in lists.into_iter().filter(|(list, _)| !list.is_empty()) {
+                update.apply.push(op(named, self.epoch, elements));
+            }
+        }
+    }
+
+    /// Gives the kernel the rows to which something leads for the first time, and lets go of those to
+    /// which nothing leads any more. To be done when all stacks have changed.
+    pub(super) fn place_rows(&mut self, update: &mut Update) {
+        let mut elements: BTreeMap<Named, Vec<Element>> = BTreeMap::new();
+        let mut ranges = Vec::new();
+        for number in self.rows.take_fresh() {
+            let Some(placed) = self.rows.get(number) else {
+                continue;
+            };
+            for (named, element) in cells::elements(number, &placed.row, &placed.subrows) {
+                elements.entry(named).or_default().push(element);
+            }
+            ranges.extend(cells::ranges(number, &placed.row, &placed.subrows));
+        }
+        let elements = elements.into_iter();
+        let elements = elements.map(|(named, elements)| add(named, self.epoch, elements));
+        update.apply.extend(elements);
+        self.intervals
+            .add(self.epoch, &ranges, update, &mut self.garbage.intervals);
+        self.garbage.rows.extend(self.rows.end_update());
+    }
+}
+
+fn count(
+    installed: &InstalledStack,
+    change: &StackChange<'_>,
+    tallies: &mut BTreeMap<RowNumber, Tally>,
+) {
+    for (class, row) in &change.rows {
+        let Some(number) = installed.rows.get(class) else {
+            continue;
+        };
+        let tally = tallies
+            .entry(*number)
+            .or_insert(Tally { count: 0, to: *row });
+        tally.count += 1;
+        tally.to = tally.to.filter(|to| Some(*to) == *row);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ocicat_node::{OutcomeId, Protocol};
+
+    use super::*;
+
+    fn row(ports: &[(u16, u32)], default: u32) -> Arc<Row> {
+        let mut row = Row::constant(OutcomeId(default));
+        let cell = |(port, outcome): &(u16, u32)| (Protocol::TCP, *port, OutcomeId(*outcome));
+        row.cells.exact = ports.iter().map(cell).collect();
+        Arc::new(row)
+    }
+
+    fn rows(all: &[&Arc<Row>]) -> Rows {
+        let mut rows = Rows::default();
+        for (id, row) in (0u32..).zip(all) {
+            rows.learn(RowId(id), row);
+        }
+        rows
+    }
+
+    #[test]
+    fn all_that_leads_to_a_number_turns_with_its_cells() {
+        let mut rows = rows(&[&row(&[(80, 1), (443, 1)], 0), &row(&[(80, 1), (443, 2)], 0)]);
+        let number = rows.hold(RowId(0));
+        rows.hold_again(number);
+        assert!(rows.turn(number, RowId(1), 1).is_none(), "one stays");
+        let repair = rows.turn(number, RowId(1), 2).expect("both go");
+        assert_eq!((repair.gone.len(), repair.come.len()), (1, 1));
+        assert_eq!(rows.id(number), Some(RowId(1)));
+        assert_eq!(rows.hold(RowId(1)), number);
+        assert_ne!(rows.hold(RowId(0)), number);
+    }
+
+    #[test]
+    fn two_look_ups_never_change_at_once() {
+        let mut rows = rows(&[&row(&[(80, 1)], 0), &row(&[(443, 1)], 2)]);
+        let number = rows.hold(RowId(0));
+        assert!(rows.turn(number, RowId(1), 1).is_none());
+    }
+
+    #[test]
+    fn few_elements_are_not_spared_with_many_cells() {
+        let many: Vec<(u16, u32)> = (1..50).map(|port| (port, 1)).collect();
+        let mut rows = rows(&[&row(&many, 0), &row(&[], 0)]);
+        let number = rows.hold(RowId(0));
+        rows.hold(RowId(1));
+        assert!(rows.turn(number, RowId(1), 1).is_none());
+    }
+
+    #[test]
+    fn rows_have_few_numbers_too_many() {
+        let one = |outcome| row(&[(80, outcome)], 0);
+        let all: Vec<Arc<Row>> = (0..1_000).map(one).collect();
+        let mut rows = rows(&all.iter().collect::<Vec<_>>());
+        let numbers: Vec<RowNumber> = (0..1_000).map(|id| rows.hold(RowId(id))).collect();
+        (1..1_000).for_each(|id| rows.forget(RowId(id)));
+        assert!(rows.turn(numbers[1], RowId(0), 1).is_none());
+        rows.going.truncate(100);
+        assert!(rows.turn(numbers[1], RowId(0), 1).is_some());
+        // A row that has no number yet is not one too many.
+        rows.going = (2..1_000).map(RowId).collect();
+        assert!(rows.turn(numbers[2], RowId(1), 1).is_some());
+    }
+
+    #[test]
+    fn numbers_are_used_again_once_they_are_given_back() {
+        let mut rows = rows(&[&row(&[], 0), &row(&[], 1)]);
+        let number = rows.hold(RowId(0));
+        rows.release(number);
+        let gone = rows.end_update();
+        assert_eq!(gone.len(), 1);
+        let other = rows.hold(RowId(0));
+        assert_ne!(other, number, "packets may have it still");
+        rows.end(number);
+        assert_eq!(rows.hold(RowId(1)), number);
+    }
+}
