@@ -25,7 +25,7 @@ use crate::intervals::Intervals;
 use crate::layout::{self, Epoch, Named, RowNumber};
 use crate::prefixes::Prefixes;
 use crate::skeleton;
-use crate::stack::{self, StackNumber};
+use crate::stack::{self, ClassRows, StackNumber};
 use garbage::Garbage;
 use host::Hosts;
 use rows::Rows;
@@ -79,18 +79,14 @@ pub struct Compiler {
 struct InstalledStack {
     number: StackNumber,
     default_row: RowNumber,
-    rows: BTreeMap<ClassId, RowNumber>,
+    rows: ClassRows,
     /// Elements of its map in the kernel, garbage included, and for how many there is room.
     held: usize,
     capacity: usize,
 }
 
 impl InstalledStack {
-    fn new(
-        number: StackNumber,
-        default_row: RowNumber,
-        rows: BTreeMap<ClassId, RowNumber>,
-    ) -> Self {
+    fn new(number: StackNumber, default_row: RowNumber, rows: ClassRows) -> Self {
         let mut installed = Self {
             number,
             default_row,
@@ -114,7 +110,7 @@ impl InstalledStack {
 
     /// The row of a class.
     fn row(&self, class: ClassId) -> RowNumber {
-        self.rows.get(&class).copied().unwrap_or(self.default_row)
+        self.rows.get(class).unwrap_or(self.default_row)
     }
 }
 

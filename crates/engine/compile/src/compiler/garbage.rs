@@ -8,18 +8,26 @@ use ocicat_node::{ClassId, OutcomeId};
 use ocicat_program::nft::{Element, Op};
 
 use super::rows::Placed;
-use super::{Compiler, InstalledStack, delete};
+use super::{Compiler, delete};
 use crate::host::{BuiltStage, near_element, near_set};
 use crate::layout::{self, Named, RowNumber};
 use crate::stack::{self, StackNumber};
 use crate::{cells, intervals};
+
+/// A stack that nobody comes to any more.
+#[derive(Debug)]
+pub(super) struct LeftStack {
+    pub(super) number: StackNumber,
+    /// The rows that its chain and its map lead to, each as often.
+    pub(super) rows: Vec<RowNumber>,
+}
 
 #[derive(Debug, Default)]
 pub(super) struct Garbage {
     pub(super) outcomes: BTreeMap<OutcomeId, Arc<Outcome>>,
     pub(super) rows: Vec<(RowNumber, Placed)>,
     /// Stacks that were removed or built anew.
-    pub(super) stacks: Vec<InstalledStack>,
+    pub(super) stacks: Vec<LeftStack>,
     /// Rows of classes without addresses.
     pub(super) classes: Vec<(StackNumber, ClassId, RowNumber)>,
     /// Stages of host endpoints that were removed or built anew.
@@ -88,8 +96,7 @@ impl Compiler {
         for stack in garbage.stacks {
             ops.extend(stack.number.drop(epoch));
             dropped.insert(stack.number);
-            let rows = stack.rows.values().chain([&stack.default_row]);
-            rows.for_each(|row| self.rows.release(*row));
+            stack.rows.iter().for_each(|row| self.rows.release(*row));
         }
         pairs.retain(|number, _| !dropped.contains(number));
         for installed in self.stacks.values_mut() {

@@ -8,14 +8,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use ocicat_node::{Row, RowId};
+use ocicat_node::{ClassId, Row, RowId, StackId};
 use ocicat_program::nft::Element;
+use rustc_hash::FxHashMap;
 
 use super::plan::Plan;
 use super::update::{Sorted, StackChange};
-use super::{Compiler, InstalledStack, Update, add, delete};
+use super::{Compiler, Update, add, delete};
 use crate::cells;
 use crate::layout::{self, Named, RowNumber};
+use crate::stack::Place;
 
 /// A row under a number.
 #[derive(Debug)]
@@ -25,6 +27,9 @@ pub(super) struct Placed {
     pub(super) subrows: Vec<u32>,
     /// Elements and chains in the kernel that lead to it, those that wait to be removed included.
     holders: u32,
+    /// How many of them the update at hand takes away, and where they go, if that is one row.
+    going: u32,
+    to: Option<RowId>,
 }
 
 /// A row of the tables, and the numbers that stand for it.
@@ -34,9 +39,17 @@ struct Known {
     numbers: Vec<RowNumber>,
 }
 
+/// A stack that keeps its chain.
+pub(super) struct Stays<'a> {
+    pub(super) id: StackId,
+    pub(super) rows: &'a [(ClassId, Option<RowId>)],
+    /// Of each class.
+    pub(super) places: Vec<Place>,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Rows {
-    known: BTreeMap<RowId, Known>,
+    known: FxHashMap<RowId, Known>,
     /// By number.
     placed: Vec<Option<Placed>>,
     free: Vec<RowNumber>,
@@ -141,6 +154,8 @@ impl Rows {
             row: Arc::clone(&known.row),
             subrows: (first..self.next_subrow).collect(),
             holders: 0,
+            going: 0,
+            to: None,
         });
         let number = match self.free.pop() {
             Some(number) => {
@@ -157,15 +172,34 @@ impl Rows {
         number
     }
 
-    /// Makes a number stand for another row, if so many are all that lead to it, and if it costs no more
-    /// than to lead them to a number of that row.
-    fn turn(&mut self, number: RowNumber, to: RowId, going: u32) -> Option<Repair> {
+    /// Something that leads to the number shall lead to another row, or to none. Returns whether it is
+    /// the first.
+    fn leave(&mut self, number: RowNumber, to: Option<RowId>) -> bool {
+        let Some(placed) = self.get_mut(number) else {
+            return false;
+        };
+        placed.going += 1;
+        let is_first = placed.going == 1;
+        placed.to = if is_first {
+            to
+        } else {
+            placed.to.filter(|other| Some(*other) == to)
+        };
+        is_first
+    }
+
+    /// Makes a number stand for another row, if all that leads to it goes there, and if that costs no
+    /// more than to lead it to a number of that row.
+    fn turn(&mut self, number: RowNumber) -> Option<Repair> {
         let count = self.len();
-        let placed = self.get(number)?;
-        let known = self.known.get(&to)?;
+        let placed = self.get_mut(number)?;
+        let going = std::mem::take(&mut placed.going);
+        let to = placed.to.take()?;
         if placed.holders != going || placed.id == to {
             return None;
         }
+        let placed = self.get(number)?;
+        let known = self.known.get(&to)?;
         let repair = Repair::new(number, &placed.row, &known.row)?;
         // Rows that have several numbers cost more elements, and more when they change.
         let is_first = known.numbers.is_empty();
@@ -273,28 +307,43 @@ fn differing<T: Copy + Ord>(
     (only(old, new), only(new, old))
 }
 
-/// Where those go that lead to a number.
-struct Tally {
-    count: u32,
-    /// `None`: not all to the same row.
-    to: Option<RowId>,
-}
-
 impl Compiler {
-    /// Changes the cells of numbers where that is less than to change what leads to them. To be done
-    /// when it is known which stacks are left, and before any of them changes.
-    pub(super) fn change_cells(&mut self, sorted: &Sorted<'_>, plan: &Plan, update: &mut Update) {
-        let mut tallies: BTreeMap<RowNumber, Tally> = BTreeMap::new();
-        for (id, change) in &sorted.stacks {
+    /// The stacks that keep their chains and have other rows.
+    pub(super) fn staying<'a>(&self, sorted: &'a Sorted<'_>, plan: &Plan) -> Vec<Stays<'a>> {
+        let stays = |(id, change): (&StackId, &'a StackChange<'_>)| {
             let stays = !change.removed && !plan.left.contains_key(id);
-            if let Some(installed) = self.stacks.get(id).filter(|_| stays) {
-                count(installed, change, &mut tallies);
+            let installed = self.stacks.get(id).filter(|_| stays)?;
+            let mut from = 0;
+            let places = change.rows.iter().map(|(class, _)| {
+                let place = installed.rows.place(*class, from);
+                from = place.unwrap_or_else(|at| at);
+                place
+            });
+            Some(Stays {
+                id: *id,
+                places: places.collect(),
+                rows: &change.rows,
+            })
+        };
+        sorted.stacks.iter().filter_map(stays).collect()
+    }
+
+    /// Changes the cells of numbers where that is less than to change what leads to them. To be done
+    /// before any stack changes.
+    pub(super) fn change_cells(&mut self, staying: &[Stays<'_>], update: &mut Update) {
+        let mut left: Vec<RowNumber> = Vec::new();
+        for stays in staying {
+            let Some(installed) = self.stacks.get(&stays.id) else {
+                continue;
+            };
+            for ((_, row), place) in stays.rows.iter().zip(&stays.places) {
+                let numbers = installed.rows.at(*place);
+                left.extend(numbers.filter(|number| self.rows.leave(*number, *row)));
             }
         }
         let mut changed: BTreeMap<Named, (Vec<Element>, Vec<Element>)> = BTreeMap::new();
-        for (number, tally) in tallies {
-            let Some(to) = tally.to else { continue };
-            if let Some(repair) = self.rows.turn(number, to, tally.count) {
+        for number in left {
+            if let Some(repair) = self.rows.turn(number) {
                 let (gone, come) = changed.entry(repair.named).or_default();
                 gone.extend(repair.gone);
                 come.extend(repair.come);
@@ -331,23 +380,6 @@ impl Compiler {
     }
 }
 
-fn count(
-    installed: &InstalledStack,
-    change: &StackChange<'_>,
-    tallies: &mut BTreeMap<RowNumber, Tally>,
-) {
-    for (class, row) in &change.rows {
-        let Some(number) = installed.rows.get(class) else {
-            continue;
-        };
-        let tally = tallies
-            .entry(*number)
-            .or_insert(Tally { count: 0, to: *row });
-        tally.count += 1;
-        tally.to = tally.to.filter(|to| Some(*to) == *row);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use ocicat_node::{OutcomeId, Protocol};
@@ -369,13 +401,21 @@ mod tests {
         rows
     }
 
+    /// So many of those that lead to a number go to a row.
+    fn turn(rows: &mut Rows, number: RowNumber, to: RowId, going: u32) -> Option<Repair> {
+        for _ in 0..going {
+            rows.leave(number, Some(to));
+        }
+        rows.turn(number)
+    }
+
     #[test]
     fn all_that_leads_to_a_number_turns_with_its_cells() {
         let mut rows = rows(&[&row(&[(80, 1), (443, 1)], 0), &row(&[(80, 1), (443, 2)], 0)]);
         let number = rows.hold(RowId(0));
         rows.hold_again(number);
-        assert!(rows.turn(number, RowId(1), 1).is_none(), "one stays");
-        let repair = rows.turn(number, RowId(1), 2).expect("both go");
+        assert!(turn(&mut rows, number, RowId(1), 1).is_none(), "one stays");
+        let repair = turn(&mut rows, number, RowId(1), 2).expect("both go");
         assert_eq!((repair.gone.len(), repair.come.len()), (1, 1));
         assert_eq!(rows.id(number), Some(RowId(1)));
         assert_eq!(rows.hold(RowId(1)), number);
@@ -386,7 +426,7 @@ mod tests {
     fn two_look_ups_never_change_at_once() {
         let mut rows = rows(&[&row(&[(80, 1)], 0), &row(&[(443, 1)], 2)]);
         let number = rows.hold(RowId(0));
-        assert!(rows.turn(number, RowId(1), 1).is_none());
+        assert!(turn(&mut rows, number, RowId(1), 1).is_none());
     }
 
     #[test]
@@ -395,7 +435,7 @@ mod tests {
         let mut rows = rows(&[&row(&many, 0), &row(&[], 0)]);
         let number = rows.hold(RowId(0));
         rows.hold(RowId(1));
-        assert!(rows.turn(number, RowId(1), 1).is_none());
+        assert!(turn(&mut rows, number, RowId(1), 1).is_none());
     }
 
     #[test]
@@ -405,12 +445,12 @@ mod tests {
         let mut rows = rows(&all.iter().collect::<Vec<_>>());
         let numbers: Vec<RowNumber> = (0..1_000).map(|id| rows.hold(RowId(id))).collect();
         (1..1_000).for_each(|id| rows.forget(RowId(id)));
-        assert!(rows.turn(numbers[1], RowId(0), 1).is_none());
+        assert!(turn(&mut rows, numbers[1], RowId(0), 1).is_none());
         rows.going.truncate(100);
-        assert!(rows.turn(numbers[1], RowId(0), 1).is_some());
+        assert!(turn(&mut rows, numbers[1], RowId(0), 1).is_some());
         // A row that has no number yet is not one too many.
         rows.going = (2..1_000).map(RowId).collect();
-        assert!(rows.turn(numbers[2], RowId(1), 1).is_some());
+        assert!(turn(&mut rows, numbers[2], RowId(1), 1).is_some());
     }
 
     #[test]

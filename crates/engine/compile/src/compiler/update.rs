@@ -11,12 +11,14 @@ use ocicat_node::{
 };
 use ocicat_program::nft::Op;
 
+use super::garbage::LeftStack;
 use super::host::Handover;
 use super::moves::{Moves, users};
 use super::plan::{Bridge, Plan, Planner};
+use super::rows::Stays;
 use super::{Compiler, InstalledStack, Update, add, delete};
 use crate::layout::RowNumber;
-use crate::stack::{self, StackNumber};
+use crate::stack::{self, ClassRows, StackNumber};
 
 /// A delta, sorted by what it is about.
 #[derive(Default)]
@@ -111,9 +113,13 @@ impl Compiler {
         }
         let plan = self.plan(&sorted, &moves, &handovers);
         update.replace |= plan.replace;
-        self.change_cells(&sorted, &plan, &mut update);
+        let staying = self.staying(&sorted, &plan);
+        self.change_cells(&staying, &mut update);
+        for stays in staying {
+            self.change_rows(stays, &moves, &mut update.apply);
+        }
         for (id, change) in &sorted.stacks {
-            self.update_stack(*id, change, (&plan, &moves), &mut update);
+            self.update_stack(*id, change, &plan, &mut update);
         }
         for id in plan
             .left
@@ -176,23 +182,22 @@ impl Compiler {
         }
     }
 
+    /// A stack that comes, goes or gets a fresh number.
     fn update_stack(
         &mut self,
         id: StackId,
         change: &StackChange<'_>,
-        (plan, moves): (&Plan, &Moves),
+        plan: &Plan,
         update: &mut Update,
     ) {
         if change.removed {
             if let Some(installed) = self.stacks.remove(&id) {
-                self.leave_stack(installed, plan.left.get(&id), update);
+                self.leave_stack(&installed, plan.left.get(&id), update);
             }
         } else if !self.stacks.contains_key(&id) {
             self.new_stack(id, change, update);
         } else if plan.left.contains_key(&id) {
             self.rebuild_stack(id, change, plan, update);
-        } else {
-            self.change_rows(id, &change.rows, moves, &mut update.apply);
         }
     }
 
@@ -201,9 +206,8 @@ impl Compiler {
             return;
         };
         let many = change.many.iter();
-        let mut rows: BTreeMap<ClassId, RowNumber> = many
-            .map(|(class, row)| (*class, self.rows.hold(*row)))
-            .collect();
+        let many = many.map(|(class, row)| (*class, self.rows.hold(*row)));
+        let mut rows = ClassRows::new(many.collect());
         self.set_rows(&mut rows, &change.rows);
         let default_row = self.rows.hold(default_row);
         self.make_stack(id, direction, default_row, rows, update);
@@ -221,7 +225,7 @@ impl Compiler {
             return;
         };
         let mut rows = old.rows.clone();
-        rows.values().for_each(|row| self.rows.hold_again(*row));
+        rows.iter().for_each(|(_, row)| self.rows.hold_again(row));
         self.set_rows(&mut rows, &change.rows);
         let default_row = match change.set {
             Some((_, row)) => self.rows.hold(row),
@@ -230,9 +234,8 @@ impl Compiler {
                 old.default_row
             }
         };
-        let direction = old.number.direction;
-        self.leave_stack(old, plan.left.get(&id), update);
-        self.make_stack(id, direction, default_row, rows, update);
+        self.leave_stack(&old, plan.left.get(&id), update);
+        self.make_stack(id, old.number.direction, default_row, rows, update);
     }
 
     fn make_stack(
@@ -240,7 +243,7 @@ impl Compiler {
         id: StackId,
         direction: Direction,
         default_row: RowNumber,
-        rows: BTreeMap<ClassId, RowNumber>,
+        rows: ClassRows,
         update: &mut Update,
     ) {
         let number = self.fresh_number(direction);
@@ -250,61 +253,53 @@ impl Compiler {
     }
 
     /// Leads classes to rows, in a map that the kernel does not have yet.
-    fn set_rows(
-        &mut self,
-        rows: &mut BTreeMap<ClassId, RowNumber>,
-        changes: &[(ClassId, Option<RowId>)],
-    ) {
+    fn set_rows(&mut self, rows: &mut ClassRows, changes: &[(ClassId, Option<RowId>)]) {
+        let mut splice = Vec::with_capacity(changes.len());
+        let mut from = 0;
         for (class, row) in changes {
-            let old = match row {
-                Some(row) => rows.insert(*class, self.rows.hold(*row)),
-                None => rows.remove(class),
-            };
+            let place = rows.place(*class, from);
+            from = place.unwrap_or_else(|at| at);
+            let old = rows.at(place);
+            splice.push((*class, place, row.map(|row| self.rows.hold(row))));
             old.into_iter().for_each(|row| self.rows.release(row));
         }
+        rows.splice(&splice);
     }
 
     /// Nothing leads to the chain any more, but packets may be inside.
-    fn leave_stack(
-        &mut self,
-        mut old: InstalledStack,
-        bridge: Option<&Bridge>,
-        update: &mut Update,
-    ) {
+    fn leave_stack(&mut self, old: &InstalledStack, bridge: Option<&Bridge>, update: &mut Update) {
+        let mut rows: Vec<RowNumber> = old.rows.iter().map(|(_, row)| row).collect();
+        rows.push(old.default_row);
         let mut pairs: Vec<(u32, u32)> = Vec::new();
         for (class, row) in bridge.into_iter().flatten() {
             let row = self.rows.hold(*row);
-            old.rows.insert(*class, row);
+            rows.push(row);
             pairs.push(stack::pair(*class, row));
         }
         if !pairs.is_empty() {
             let map = old.number.rows(self.epoch);
             update.apply.push(Op::AddNumbers { map, pairs });
         }
-        self.garbage.stacks.push(old);
+        let number = old.number;
+        self.garbage.stacks.push(LeftStack { number, rows });
     }
 
-    fn change_rows(
-        &mut self,
-        id: StackId,
-        rows: &[(ClassId, Option<RowId>)],
-        moves: &Moves,
-        ops: &mut Vec<Op>,
-    ) {
-        let Some(installed) = self.stacks.get_mut(&id) else {
+    fn change_rows(&mut self, stays: Stays<'_>, moves: &Moves, ops: &mut Vec<Op>) {
+        let Some(installed) = self.stacks.get_mut(&stays.id) else {
             return;
         };
         let (mut gone, mut come) = (Vec::new(), Vec::new());
-        for (class, row) in rows {
-            let old = installed.rows.get(class).copied();
+        let mut splice = Vec::new();
+        for ((class, row), place) in stays.rows.iter().zip(stays.places) {
+            let old = installed.rows.at(place);
             if old.and_then(|old| self.rows.id(old)) == *row {
                 continue;
             }
             let new = row.map(|row| self.rows.hold(row));
-            match new {
-                Some(new) => installed.rows.insert(*class, new),
-                None => installed.rows.remove(class),
-            };
+            match (place, new) {
+                (Ok(at), Some(new)) => installed.rows.set(at, new),
+                _ => splice.push((*class, place, new)),
+            }
             let is_vacant = || self.prefixes.is_vacant(*class) && !moves.vacant.contains(class);
             let dead = row.is_none() && is_vacant();
             if let Some(old) = old {
@@ -317,6 +312,7 @@ impl Compiler {
             }
             come.extend(new.map(|new| stack::pair(*class, new)));
         }
+        installed.rows.splice(&splice);
         installed.held = installed.held + come.len() - gone.len();
         let map = installed.number.rows(self.epoch);
         if !gone.is_empty() {
