@@ -195,7 +195,9 @@ impl Encoder<'_> {
             Op::AddElements { set, elements } => {
                 self.elements(msg::NFT_MSG_NEWSETELEM, set, None, elements);
             }
-            Op::DelElements { set, elements } => self.delete_elements(set, elements),
+            Op::DelElements { set, elements } => {
+                self.elements(msg::NFT_MSG_DELSETELEM, set, None, elements);
+            }
             Op::AddNumbers { map, pairs } => {
                 self.numbers(msg::NFT_MSG_NEWSETELEM, map, pairs, element::numbers);
             }
@@ -203,19 +205,6 @@ impl Encoder<'_> {
                 self.numbers(msg::NFT_MSG_DELSETELEM, map, pairs, element::number);
             }
         }
-    }
-
-    fn delete_elements(&mut self, set: &SetId, elements: &[Element]) {
-        let keys: Vec<Element> = elements
-            .iter()
-            .map(|e| Element {
-                key: e.key.clone(),
-                data: None,
-                counter: None,
-                comment: None,
-            })
-            .collect();
-        self.elements(msg::NFT_MSG_DELSETELEM, set, None, &keys);
     }
 
     /// Writes one message and remembers where it came from.
@@ -320,6 +309,10 @@ impl Encoder<'_> {
     /// Writes elements into as few messages as their 16-bit lengths allow.
     fn elements(&mut self, kind: u16, set: &SetId, id: Option<u32>, elements: &[Element]) {
         let flags = create_if_new(kind);
+        let part = match kind {
+            msg::NFT_MSG_DELSETELEM => element::Part::Key,
+            _ => element::Part::Whole,
+        };
         let mut done = 0;
         while done < elements.len() {
             let first = done;
@@ -337,7 +330,7 @@ impl Encoder<'_> {
                     {
                         break;
                     }
-                    element::encode(w, set.layout, &elements[done]);
+                    element::encode(w, set.layout, &elements[done], part);
                     done += 1;
                 }
                 w.close(list);

@@ -86,6 +86,13 @@ impl Writer {
         self.close(open);
     }
 
+    /// An attribute whose payload is appended by `write`.
+    pub fn written(&mut self, kind: u16, write: impl FnOnce(&mut Vec<u8>)) {
+        let open = self.open(kind);
+        write(&mut self.buffer);
+        self.close(open);
+    }
+
     /// Attributes that are encoded already, padding included.
     pub fn raw(&mut self, attributes: &[u8]) {
         self.buffer.extend_from_slice(attributes);
@@ -132,9 +139,7 @@ impl Writer {
         } else {
             self.too_long = true;
         }
-        while !self.buffer.len().is_multiple_of(4) {
-            self.buffer.push(0);
-        }
+        self.buffer.resize(self.buffer.len().next_multiple_of(4), 0);
     }
 
     /// Bytes written since `open`, its header included.

@@ -5,10 +5,32 @@ use ocicat_program::nft::{Element, Value};
 
 use crate::layout::{self, Named, RowNumber};
 
-/// The elements that a row is made of, but for its port ranges.
-pub(crate) fn elements(number: RowNumber, row: &Row, subrows: &[u32]) -> Vec<(Named, Element)> {
-    let mut out = Vec::new();
-    of_cells(&layout::row(number), &row.cells, &mut out);
+/// Elements by the map that they are of.
+#[derive(Debug, Default)]
+pub(crate) struct Lists(Vec<(Named, Vec<Element>)>);
+
+impl Lists {
+    pub(crate) fn of(&mut self, named: Named) -> &mut Vec<Element> {
+        // They are of few maps, and most are of the same as the last.
+        let known = self.0.iter().rposition(|(other, _)| *other == named);
+        let at = known.unwrap_or_else(|| {
+            self.0.push((named, Vec::new()));
+            self.0.len() - 1
+        });
+        &mut self.0[at].1
+    }
+
+    /// All that have elements, in the order of the maps.
+    pub(crate) fn take(mut self) -> Vec<(Named, Vec<Element>)> {
+        self.0.sort_unstable_by_key(|(named, _)| *named);
+        self.0.retain(|(_, elements)| !elements.is_empty());
+        self.0
+    }
+}
+
+/// Adds the elements that a row is made of, but for its port ranges.
+pub(crate) fn elements(number: RowNumber, row: &Row, subrows: &[u32], out: &mut Lists) {
+    of_cells(&layout::row(number), &row.cells, out);
     for (cut, subrow) in row.cuts.iter().zip(subrows) {
         let key = |port| {
             [
@@ -20,10 +42,9 @@ pub(crate) fn elements(number: RowNumber, row: &Row, subrows: &[u32]) -> Vec<(Na
         let subrow = layout::subrow(*subrow);
         let element =
             Element::range(key(cut.source.first), key(cut.source.last)).value(subrow.clone());
-        out.push((Named::Cut, element));
-        of_cells(&subrow, &cut.cells, &mut out);
+        out.of(Named::Cut).push(element);
+        of_cells(&subrow, &cut.cells, out);
     }
-    out
 }
 
 /// A port range of a row or of one of its cuts.
@@ -54,16 +75,21 @@ pub(crate) fn ranges(number: RowNumber, row: &Row, subrows: &[u32]) -> Vec<Range
     out
 }
 
-fn of_cells(row: &Value, cells: &Cells, out: &mut Vec<(Named, Element)>) {
-    let ports = cells.exact.iter();
-    out.extend(ports.map(|cell| (Named::Exact, of_port(row, *cell))));
+fn of_cells(row: &Value, cells: &Cells, out: &mut Lists) {
+    if !cells.exact.is_empty() {
+        let ports = cells.exact.iter().map(|cell| of_port(row, *cell));
+        out.of(Named::Exact).extend(ports);
+    }
     for (protocol, icmp_type, code, outcome) in &cells.icmp {
         let (named, key) = icmp(row, *protocol, *icmp_type, *code);
-        out.push((named, Element::new(key).value(layout::outcome(*outcome))));
+        let element = Element::new(key).value(layout::outcome(*outcome));
+        out.of(named).push(element);
     }
-    let protocols = cells.protocols.iter();
-    out.extend(protocols.map(|cell| (Named::Protocol, of_protocol(row, *cell))));
-    out.push((Named::RowDefault, default(row, cells.default)));
+    if !cells.protocols.is_empty() {
+        let protocols = cells.protocols.iter().map(|cell| of_protocol(row, *cell));
+        out.of(Named::Protocol).extend(protocols);
+    }
+    out.of(Named::RowDefault).push(default(row, cells.default));
 }
 
 /// The outcome of one destination port.

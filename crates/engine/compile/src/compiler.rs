@@ -19,7 +19,7 @@ use ocicat_node::{
 use ocicat_program::nft::{Element, Op, Ruleset, Transaction, Value, Verdict};
 
 use crate::Config;
-use crate::cells;
+use crate::cells::{self, Lists};
 use crate::endpoint;
 use crate::intervals::Intervals;
 use crate::layout::{self, Epoch, Named, RowNumber};
@@ -110,7 +110,7 @@ impl InstalledStack {
 
     /// The row of a class.
     fn row(&self, class: ClassId) -> RowNumber {
-        self.rows.get(class).unwrap_or(self.default_row)
+        self.rows.get(&class).copied().unwrap_or(self.default_row)
     }
 }
 
@@ -206,18 +206,16 @@ impl Compiler {
     fn program(&self) -> Vec<Op> {
         let epoch = self.epoch;
         let mut ops: Vec<Op> = skeleton::sets(epoch).collect();
-        let mut elements: BTreeMap<Named, Vec<Element>> = BTreeMap::new();
+        let mut elements = Lists::default();
         for (number, placed) in self.rows.iter() {
-            for (named, element) in cells::elements(number, &placed.row, &placed.subrows) {
-                elements.entry(named).or_default().push(element);
-            }
+            cells::elements(number, &placed.row, &placed.subrows, &mut elements);
         }
         ops.extend(skeleton::chains(epoch, &self.config));
         for (id, outcome) in &self.outcomes {
             let Update { prepare, apply, .. } = self.outcome_ops(*id, outcome);
             ops.extend(prepare.into_iter().chain(apply));
         }
-        for (named, elements) in elements {
+        for (named, elements) in elements.take() {
             ops.push(add(named, epoch, elements));
         }
         ops.extend(self.intervals.program(epoch));

@@ -5,6 +5,8 @@ use ocicat_node::ClassId;
 use ocicat_program::nft::build::{self, PRIORITY};
 use ocicat_program::nft::{Chain, KeyType, MetaKey, Op, Rule, Set, Verdict};
 
+use rustc_hash::FxHashMap;
+
 use crate::layout::{self, Epoch, RowNumber};
 
 /// The kernel's number of a stack. A stack that is built anew gets another one.
@@ -57,7 +59,9 @@ impl StackNumber {
                 ))
                 .with(judge()),
         ];
-        let pairs: Vec<(u32, u32)> = (rows.iter()).map(|(class, row)| pair(class, row)).collect();
+        let pairs = rows.iter().map(|(class, row)| pair(*class, *row));
+        let mut pairs: Vec<(u32, u32)> = pairs.collect();
+        pairs.sort_unstable();
         let map = set.name.clone();
         let mut ops = vec![Op::AddSet(set)];
         if !pairs.is_empty() {
@@ -92,106 +96,5 @@ pub(crate) fn pair(class: ClassId, row: RowNumber) -> (u32, u32) {
     (layout::kernel_class(class), layout::kernel_row(row))
 }
 
-/// The rows of a stack's classes, sorted by class.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct ClassRows(Vec<(ClassId, RowNumber)>);
-
-/// Where a class is among the rows, or would be.
-pub(crate) type Place = Result<usize, usize>;
-
-impl ClassRows {
-    /// From rows that are sorted by class.
-    pub(crate) fn new(rows: Vec<(ClassId, RowNumber)>) -> Self {
-        Self(rows)
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (ClassId, RowNumber)> + '_ {
-        self.0.iter().copied()
-    }
-
-    pub(crate) fn get(&self, class: ClassId) -> Option<RowNumber> {
-        self.at(self.place(class, 0))
-    }
-
-    pub(crate) fn at(&self, place: Place) -> Option<RowNumber> {
-        Some(self.0[place.ok()?].1)
-    }
-
-    /// Where a class is that is not before the place `from`.
-    pub(crate) fn place(&self, class: ClassId, from: usize) -> Place {
-        let rest = &self.0[from..];
-        let mut step = 1;
-        while rest.get(step).is_some_and(|(other, _)| *other <= class) {
-            step *= 2;
-        }
-        let (start, end) = (step / 2, rest.len().min(step + 1));
-        let found = rest[start..end].binary_search_by_key(&class, |(other, _)| *other);
-        let add = from + start;
-        found.map(|at| at + add).map_err(|at| at + add)
-    }
-
-    /// Gives a class that has a row another one.
-    pub(crate) fn set(&mut self, at: usize, row: RowNumber) {
-        self.0[at].1 = row;
-    }
-
-    /// Puts in and takes out, in one pass; `changes` have the class and where it is, sorted.
-    pub(crate) fn splice(&mut self, changes: &[(ClassId, Place, Option<RowNumber>)]) {
-        if changes.is_empty() {
-            return;
-        }
-        let mut rows = Vec::with_capacity(self.0.len() + changes.len());
-        let mut done = 0;
-        for (class, place, row) in changes {
-            let (at, next) = match place {
-                Ok(at) => (*at, *at + 1),
-                Err(at) => (*at, *at),
-            };
-            rows.extend_from_slice(&self.0[done..at]);
-            rows.extend(row.map(|row| (*class, row)));
-            done = next;
-        }
-        rows.extend_from_slice(&self.0[done..]);
-        self.0 = rows;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use super::*;
-
-    #[test]
-    fn rows_are_spliced_in_order() {
-        let mut known: BTreeMap<ClassId, RowNumber> = BTreeMap::new();
-        let mut rows = ClassRows::default();
-        for round in 0..40_u32 {
-            let mut changes = Vec::new();
-            let mut from = 0;
-            for class in (0..200).map(ClassId).filter(|c| (c.0 * 7 + round) % 5 < 2) {
-                let place = rows.place(class, from);
-                from = place.unwrap_or_else(|at| at);
-                let row = (class.0 % 3 != round % 3).then_some(RowNumber(round));
-                match row {
-                    Some(row) => known.insert(class, row),
-                    None => known.remove(&class),
-                };
-                changes.push((class, place, row));
-            }
-            rows.splice(&changes);
-            let expected = known.iter().map(|(class, row)| (*class, *row));
-            assert!(rows.iter().eq(expected));
-            assert!(
-                (0..210)
-                    .map(ClassId)
-                    .all(|c| rows.get(c) == known.get(&c).copied())
-            );
-        }
-        assert!(rows.len() > 50);
-    }
-}
+/// The rows of a stack's classes.
+pub(crate) type ClassRows = FxHashMap<ClassId, RowNumber>;

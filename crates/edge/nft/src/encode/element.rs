@@ -9,33 +9,33 @@ use crate::wire::Writer;
 /// name of 255 bytes, a counter, user data of 256 bytes, and as much again for headers.
 pub const MAX_LEN: usize = 2048;
 
+/// How much of an element is written.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Part {
+    Whole,
+    /// What names it, where it is to be deleted.
+    Key,
+}
+
 /// Appends an element. In an interval tree that is two: where it begins, and the first key after it.
-pub fn encode(w: &mut Writer, layout: Layout, element: &Element) {
+pub fn encode(w: &mut Writer, layout: Layout, element: &Element, part: Part) {
     let (first, last) = match &element.key {
         ElementKey::CatchAll => {
-            return one(
-                w,
-                element,
-                flag::NFT_SET_ELEM_CATCHALL,
-                None,
-                None,
-                Openness::Closed,
-            );
+            let flags = flag::NFT_SET_ELEM_CATCHALL;
+            return one(w, (element, part), flags, None, None, Openness::Closed);
         }
         ElementKey::Exact(key) => (key, key),
         ElementKey::Range { first, last } => (first, last),
     };
     match layout {
-        Layout::Exact => one(w, element, 0, Some(exact(first)), None, Openness::Closed),
+        Layout::Exact => {
+            let key = KeyBytes::Exact(first);
+            one(w, (element, part), 0, Some(key), None, Openness::Closed);
+        }
         Layout::IntervalConcat => {
-            one(
-                w,
-                element,
-                0,
-                Some(ordered(first)),
-                Some(ordered(last)),
-                Openness::Closed,
-            );
+            let first = KeyBytes::Ordered(ordered(first));
+            let last = Some(ordered(last));
+            one(w, (element, part), 0, Some(first), last, Openness::Closed);
         }
         Layout::Interval => {
             let end = successor(ordered(last));
@@ -44,7 +44,8 @@ pub fn encode(w: &mut Writer, layout: Layout, element: &Element) {
             } else {
                 Openness::Open
             };
-            one(w, element, 0, Some(ordered(first)), None, openness);
+            let first = KeyBytes::Ordered(ordered(first));
+            one(w, (element, part), 0, Some(first), None, openness);
             if let Some(end) = end {
                 w.nested(attr::NFTA_LIST_ELEM, |w| {
                     w.be32(attr::NFTA_SET_ELEM_FLAGS, flag::NFT_SET_ELEM_INTERVAL_END);
@@ -119,9 +120,9 @@ enum Openness {
 
 fn one(
     w: &mut Writer,
-    element: &Element,
+    (element, part): (&Element, Part),
     flags: u32,
-    key: Option<Vec<u8>>,
+    key: Option<KeyBytes<'_>>,
     end: Option<Vec<u8>>,
     open: Openness,
 ) {
@@ -130,8 +131,11 @@ fn one(
             w.be32(attr::NFTA_SET_ELEM_FLAGS, flags);
         }
         if let Some(key) = key {
-            w.nested(attr::NFTA_SET_ELEM_KEY, |w| {
-                w.bytes(attr::NFTA_DATA_VALUE, &key);
+            w.nested(attr::NFTA_SET_ELEM_KEY, |w| match key {
+                KeyBytes::Exact(key) => {
+                    w.written(attr::NFTA_DATA_VALUE, |out| join(key, out, Value::write));
+                }
+                KeyBytes::Ordered(key) => w.bytes(attr::NFTA_DATA_VALUE, &key),
             });
         }
         if let Some(end) = end {
@@ -139,22 +143,11 @@ fn one(
                 w.bytes(attr::NFTA_DATA_VALUE, &end);
             });
         }
-        match &element.data {
-            None => {}
-            Some(Data::Value(value)) => w.nested(attr::NFTA_SET_ELEM_DATA, |w| {
-                let mut bytes = Vec::with_capacity(16);
-                value.write(&mut bytes);
-                w.bytes(attr::NFTA_DATA_VALUE, &bytes);
-            }),
-            Some(Data::Verdict(v)) => w.nested(attr::NFTA_SET_ELEM_DATA, |w| verdict(w, v)),
-        }
-        if let Some(counter) = element.counter {
-            w.nested(attr::NFTA_SET_ELEM_EXPR, |w| {
-                super::expression::counter(w, counter);
-            });
+        if part == Part::Whole {
+            contents(w, element);
         }
         let mut data = Vec::new();
-        if let Some(comment) = &element.comment {
+        if let Some(comment) = element.comment.as_ref().filter(|_| part == Part::Whole) {
             udata_text(&mut data, tag::ELEM_COMMENT, comment);
         }
         if open == Openness::Open {
@@ -170,24 +163,44 @@ fn one(
     });
 }
 
-fn exact(key: &Key) -> Vec<u8> {
-    join(key, Value::write)
+/// What an element maps to and counts.
+fn contents(w: &mut Writer, element: &Element) {
+    match &element.data {
+        None => {}
+        Some(Data::Value(value)) => w.nested(attr::NFTA_SET_ELEM_DATA, |w| {
+            w.written(attr::NFTA_DATA_VALUE, |out| value.write(out));
+        }),
+        Some(Data::Verdict(v)) => w.nested(attr::NFTA_SET_ELEM_DATA, |w| verdict(w, v)),
+    }
+    if let Some(counter) = element.counter {
+        w.nested(attr::NFTA_SET_ELEM_EXPR, |w| {
+            super::expression::counter(w, counter);
+        });
+    }
+}
+
+/// A key as the kernel has it.
+enum KeyBytes<'a> {
+    /// To be written.
+    Exact(&'a Key),
+    Ordered(Vec<u8>),
 }
 
 fn ordered(key: &Key) -> Vec<u8> {
-    join(key, Value::write_ordered)
+    let mut bytes = Vec::with_capacity(32);
+    join(key, &mut bytes, Value::write_ordered);
+    bytes
 }
 
 /// The fields one after the other; in a concatenation each begins at a multiple of four bytes.
-fn join(key: &Key, write: impl Fn(&Value, &mut Vec<u8>)) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(32);
+fn join(key: &Key, out: &mut Vec<u8>, write: impl Fn(&Value, &mut Vec<u8>)) {
+    let start = out.len();
     for value in &key.0 {
-        write(value, &mut bytes);
+        write(value, out);
         if key.0.len() > 1 {
-            bytes.resize(bytes.len().next_multiple_of(4), 0);
+            out.resize(start + (out.len() - start).next_multiple_of(4), 0);
         }
     }
-    bytes
 }
 
 /// The next key in bytewise order, or `None` after the highest.
@@ -210,15 +223,11 @@ mod tests {
     fn numbers_are_encoded_as_elements_are() {
         let element = Element::number(0x1000_0007, 0x2000_0009);
         let (mut long, mut short) = (Writer::default(), Writer::default());
-        encode(&mut long, Layout::Exact, &element);
+        encode(&mut long, Layout::Exact, &element, Part::Whole);
         numbers(&mut short, (0x1000_0007, 0x2000_0009));
         assert_eq!(short.into_bytes(), long.into_bytes());
-        let key = Element {
-            data: None,
-            ..element
-        };
         let (mut long, mut short) = (Writer::default(), Writer::default());
-        encode(&mut long, Layout::Exact, &key);
+        encode(&mut long, Layout::Exact, &element, Part::Key);
         number(&mut short, (0x1000_0007, 0x2000_0009));
         assert_eq!(short.into_bytes(), long.into_bytes());
     }
@@ -232,9 +241,14 @@ mod tests {
 
     #[test]
     fn fields_of_a_concatenation_are_padded() {
+        let exact = |key: Key| {
+            let mut bytes = vec![1];
+            join(&key, &mut bytes, Value::write);
+            bytes.split_off(1)
+        };
         let key = Key::from([Value::InetProto(6), Value::InetService(80)]);
-        assert_eq!(exact(&key), [6, 0, 0, 0, 0, 80, 0, 0]);
-        assert_eq!(exact(&Key::from(Value::InetProto(6))), [6]);
+        assert_eq!(exact(key), [6, 0, 0, 0, 0, 80, 0, 0]);
+        assert_eq!(exact(Key::from(Value::InetProto(6))), [6]);
         assert_eq!(ordered(&Key::from(Value::Mark(1))), [0, 0, 0, 1]);
     }
 }

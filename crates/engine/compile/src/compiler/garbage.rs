@@ -9,10 +9,11 @@ use ocicat_program::nft::{Element, Op};
 
 use super::rows::Placed;
 use super::{Compiler, delete};
+use crate::cells::{self, Lists};
 use crate::host::{BuiltStage, near_element, near_set};
+use crate::intervals;
 use crate::layout::{self, Named, RowNumber};
 use crate::stack::{self, StackNumber};
-use crate::{cells, intervals};
 
 /// A stack that nobody comes to any more.
 #[derive(Debug)]
@@ -106,19 +107,18 @@ impl Compiler {
             map: number.rows(epoch),
             pairs,
         }));
-        let mut elements: BTreeMap<Named, Vec<Element>> = BTreeMap::new();
+        let mut elements = Lists::default();
         let mut rows = garbage.rows;
         rows.extend(self.rows.take_idle());
         for (number, placed) in rows {
-            for (named, element) in cells::elements(number, &placed.row, &placed.subrows) {
-                elements.entry(named).or_default().push(element);
-            }
+            cells::elements(number, &placed.row, &placed.subrows, &mut elements);
             let ranges = cells::ranges(number, &placed.row, &placed.subrows);
             self.intervals.remove(epoch, &ranges, &mut ops);
             self.rows.end(number);
         }
         ops.extend(
             elements
+                .take()
                 .into_iter()
                 .map(|(named, e)| delete(named, epoch, e)),
         );

@@ -135,7 +135,7 @@ impl Planner<'_> {
             {
                 continue;
             }
-            let is_new = self.moves.vacant.contains(&class) && old.rows.get(class).is_none();
+            let is_new = self.moves.vacant.contains(&class) && !old.rows.contains_key(&class);
             bridge.push((class, *rows.first().filter(|_| is_new)?));
         }
         (old.held + bridge.len() <= old.capacity).then_some(bridge)
@@ -165,8 +165,8 @@ impl Planner<'_> {
         {
             return Some(change.many[at].1);
         }
-        let own = old.and_then(|old| old.rows.get(class));
-        own.and_then(|row| self.rows.id(row)).or(default)
+        let own = old.and_then(|old| old.rows.get(&class));
+        own.and_then(|row| self.rows.id(*row)).or(default)
     }
 
     /// The row that a stack has for a class.

@@ -5,7 +5,6 @@
 //! the number's cells are changed instead of all the elements that lead to it. A packet in flight that
 //! has the number meets the old row or the new one, because all its other look-ups find the same in both.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ocicat_node::{ClassId, Row, RowId, StackId};
@@ -15,9 +14,8 @@ use rustc_hash::FxHashMap;
 use super::plan::Plan;
 use super::update::{Sorted, StackChange};
 use super::{Compiler, Update, add, delete};
-use crate::cells;
+use crate::cells::{self, Lists};
 use crate::layout::{self, Named, RowNumber};
-use crate::stack::Place;
 
 /// A row under a number.
 #[derive(Debug)]
@@ -43,8 +41,8 @@ struct Known {
 pub(super) struct Stays<'a> {
     pub(super) id: StackId,
     pub(super) rows: &'a [(ClassId, Option<RowId>)],
-    /// Of each class.
-    pub(super) places: Vec<Place>,
+    /// What each class leads to before the update.
+    pub(super) before: Vec<Option<RowNumber>>,
 }
 
 #[derive(Debug, Default)]
@@ -313,16 +311,12 @@ impl Compiler {
         let stays = |(id, change): (&StackId, &'a StackChange<'_>)| {
             let stays = !change.removed && !plan.left.contains_key(id);
             let installed = self.stacks.get(id).filter(|_| stays)?;
-            let mut from = 0;
-            let places = change.rows.iter().map(|(class, _)| {
-                let place = installed.rows.place(*class, from);
-                from = place.unwrap_or_else(|at| at);
-                place
-            });
+            let before = change.rows.iter();
+            let before = before.map(|(class, _)| installed.rows.get(class).copied());
             Some(Stays {
                 id: *id,
-                places: places.collect(),
                 rows: &change.rows,
+                before: before.collect(),
             })
         };
         sorted.stacks.iter().filter_map(stays).collect()
@@ -333,45 +327,37 @@ impl Compiler {
     pub(super) fn change_cells(&mut self, staying: &[Stays<'_>], update: &mut Update) {
         let mut left: Vec<RowNumber> = Vec::new();
         for stays in staying {
-            let Some(installed) = self.stacks.get(&stays.id) else {
-                continue;
-            };
-            for ((_, row), place) in stays.rows.iter().zip(&stays.places) {
-                let numbers = installed.rows.at(*place);
-                left.extend(numbers.filter(|number| self.rows.leave(*number, *row)));
+            for ((_, row), number) in stays.rows.iter().zip(&stays.before) {
+                left.extend(number.filter(|number| self.rows.leave(*number, *row)));
             }
         }
-        let mut changed: BTreeMap<Named, (Vec<Element>, Vec<Element>)> = BTreeMap::new();
+        let (mut gone, mut come) = (Lists::default(), Lists::default());
         for number in left {
             if let Some(repair) = self.rows.turn(number) {
-                let (gone, come) = changed.entry(repair.named).or_default();
-                gone.extend(repair.gone);
-                come.extend(repair.come);
+                gone.of(repair.named).extend(repair.gone);
+                come.of(repair.named).extend(repair.come);
             }
         }
-        for (named, (gone, come)) in changed {
-            let lists = [(gone, delete as fn(_, _, _) -> _), (come, add)];
-            for (elements, op) in lists.into_iter().filter(|(list, _)| !list.is_empty()) {
-                update.apply.push(op(named, self.epoch, elements));
-            }
-        }
+        let gone = gone.take().into_iter();
+        let gone = gone.map(|(named, elements)| delete(named, self.epoch, elements));
+        let come = come.take().into_iter();
+        let come = come.map(|(named, elements)| add(named, self.epoch, elements));
+        update.apply.extend(gone.chain(come));
     }
 
     /// Gives the kernel the rows to which something leads for the first time, and lets go of those to
     /// which nothing leads any more. To be done when all stacks have changed.
     pub(super) fn place_rows(&mut self, update: &mut Update) {
-        let mut elements: BTreeMap<Named, Vec<Element>> = BTreeMap::new();
+        let mut elements = Lists::default();
         let mut ranges = Vec::new();
         for number in self.rows.take_fresh() {
             let Some(placed) = self.rows.get(number) else {
                 continue;
             };
-            for (named, element) in cells::elements(number, &placed.row, &placed.subrows) {
-                elements.entry(named).or_default().push(element);
-            }
+            cells::elements(number, &placed.row, &placed.subrows, &mut elements);
             ranges.extend(cells::ranges(number, &placed.row, &placed.subrows));
         }
-        let elements = elements.into_iter();
+        let elements = elements.take().into_iter();
         let elements = elements.map(|(named, elements)| add(named, self.epoch, elements));
         update.apply.extend(elements);
         self.intervals

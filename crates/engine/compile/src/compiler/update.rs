@@ -207,7 +207,7 @@ impl Compiler {
         };
         let many = change.many.iter();
         let many = many.map(|(class, row)| (*class, self.rows.hold(*row)));
-        let mut rows = ClassRows::new(many.collect());
+        let mut rows: ClassRows = many.collect();
         self.set_rows(&mut rows, &change.rows);
         let default_row = self.rows.hold(default_row);
         self.make_stack(id, direction, default_row, rows, update);
@@ -225,7 +225,7 @@ impl Compiler {
             return;
         };
         let mut rows = old.rows.clone();
-        rows.iter().for_each(|(_, row)| self.rows.hold_again(row));
+        rows.values().for_each(|row| self.rows.hold_again(*row));
         self.set_rows(&mut rows, &change.rows);
         let default_row = match change.set {
             Some((_, row)) => self.rows.hold(row),
@@ -254,21 +254,18 @@ impl Compiler {
 
     /// Leads classes to rows, in a map that the kernel does not have yet.
     fn set_rows(&mut self, rows: &mut ClassRows, changes: &[(ClassId, Option<RowId>)]) {
-        let mut splice = Vec::with_capacity(changes.len());
-        let mut from = 0;
         for (class, row) in changes {
-            let place = rows.place(*class, from);
-            from = place.unwrap_or_else(|at| at);
-            let old = rows.at(place);
-            splice.push((*class, place, row.map(|row| self.rows.hold(row))));
+            let old = match row {
+                Some(row) => rows.insert(*class, self.rows.hold(*row)),
+                None => rows.remove(class),
+            };
             old.into_iter().for_each(|row| self.rows.release(row));
         }
-        rows.splice(&splice);
     }
 
     /// Nothing leads to the chain any more, but packets may be inside.
     fn leave_stack(&mut self, old: &InstalledStack, bridge: Option<&Bridge>, update: &mut Update) {
-        let mut rows: Vec<RowNumber> = old.rows.iter().map(|(_, row)| row).collect();
+        let mut rows: Vec<RowNumber> = old.rows.values().copied().collect();
         rows.push(old.default_row);
         let mut pairs: Vec<(u32, u32)> = Vec::new();
         for (class, row) in bridge.into_iter().flatten() {
@@ -289,17 +286,15 @@ impl Compiler {
             return;
         };
         let (mut gone, mut come) = (Vec::new(), Vec::new());
-        let mut splice = Vec::new();
-        for ((class, row), place) in stays.rows.iter().zip(stays.places) {
-            let old = installed.rows.at(place);
+        for ((class, row), old) in stays.rows.iter().zip(stays.before) {
             if old.and_then(|old| self.rows.id(old)) == *row {
                 continue;
             }
             let new = row.map(|row| self.rows.hold(row));
-            match (place, new) {
-                (Ok(at), Some(new)) => installed.rows.set(at, new),
-                _ => splice.push((*class, place, new)),
-            }
+            match new {
+                Some(new) => installed.rows.insert(*class, new),
+                None => installed.rows.remove(class),
+            };
             let is_vacant = || self.prefixes.is_vacant(*class) && !moves.vacant.contains(class);
             let dead = row.is_none() && is_vacant();
             if let Some(old) = old {
@@ -312,7 +307,6 @@ impl Compiler {
             }
             come.extend(new.map(|new| stack::pair(*class, new)));
         }
-        installed.rows.splice(&splice);
         installed.held = installed.held + come.len() - gone.len();
         let map = installed.number.rows(self.epoch);
         if !gone.is_empty() {
