@@ -10,7 +10,7 @@ use crate::kernel::msg::{
     NFGENMSG_LEN, NFT_MSG_GETGEN, NLM_F_ACK_TLVS, NLM_F_CAPPED, NLM_F_DUMP, NLM_F_DUMP_INTR,
     NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, NLMSG_HDRLEN,
 };
-use crate::object::{Element, Op, Transaction};
+use crate::object::{Op, Transaction};
 use crate::socket::NetfilterSocket;
 use crate::wire::{Attributes, Message, Messages, Writer, u32_ne};
 
@@ -334,7 +334,7 @@ fn reject(
     let op = transaction.ops.get(origin.op)?;
     let count = match op {
         Op::AddElements { elements, .. } | Op::DelElements { elements, .. } => elements.len(),
-        Op::AddNumbers { pairs, .. } | Op::DelNumbers { pairs, .. } => pairs.len(),
+        Op::AddNumbers(numbers) | Op::DelNumbers(numbers) => numbers.len(),
         _ => 0,
     };
     let element = match count {
@@ -357,10 +357,6 @@ fn reject(
 
 /// The part of an operation that is about one element.
 fn describe_element(op: &Op, at: usize) -> Option<String> {
-    let number = |pairs: &[(u32, u32)]| {
-        let (key, value) = pairs.get(at)?;
-        Some(Element::number(*key, *value))
-    };
     Some(match op {
         Op::AddElements { set, elements } => {
             format!("add element {} {{ {} }}", set.name, elements.get(at)?)
@@ -369,9 +365,12 @@ fn describe_element(op: &Op, at: usize) -> Option<String> {
             let key = &elements.get(at)?.key;
             format!("delete element {} {{ {key} }}", set.name)
         }
-        Op::AddNumbers { map, pairs } => format!("add element {map} {{ {} }}", number(pairs)?),
-        Op::DelNumbers { map, pairs } => {
-            format!("delete element {map} {{ {} }}", number(pairs)?.key)
+        Op::AddNumbers(numbers) => {
+            format!("add element {} {{ {} }}", numbers.map(), numbers.get(at)?)
+        }
+        Op::DelNumbers(numbers) => {
+            let key = numbers.get(at)?.key;
+            format!("delete element {} {{ {key} }}", numbers.map())
         }
         _ => return None,
     })
@@ -386,8 +385,12 @@ fn describe(op: &Op) -> String {
         Op::DelElements { set, elements } => {
             format!("delete {} elements of {}", elements.len(), set.name)
         }
-        Op::AddNumbers { map, pairs } => format!("add {} elements to {map}", pairs.len()),
-        Op::DelNumbers { map, pairs } => format!("delete {} elements of {map}", pairs.len()),
+        Op::AddNumbers(numbers) => {
+            format!("add {} elements to {}", numbers.len(), numbers.map())
+        }
+        Op::DelNumbers(numbers) => {
+            format!("delete {} elements of {}", numbers.len(), numbers.map())
+        }
         other => other.to_string(),
     }
 }

@@ -19,8 +19,8 @@ use crate::kernel::msg::{
 };
 use crate::kernel::{attr, udata};
 use crate::object::{
-    AnonymousSet, BaseChain, Chain, Element, Expression, Family, LookupSet, Op, Rule, SetId,
-    TableId, Transaction,
+    AnonymousSet, BaseChain, Chain, Element, Expression, Family, LookupSet, Numbers, Op, Rule,
+    SetId, TableId, Transaction,
 };
 use crate::wire::Writer;
 
@@ -198,12 +198,8 @@ impl Encoder<'_> {
             Op::DelElements { set, elements } => {
                 self.elements(msg::NFT_MSG_DELSETELEM, set, None, elements);
             }
-            Op::AddNumbers { map, pairs } => {
-                self.numbers(msg::NFT_MSG_NEWSETELEM, map, pairs, element::numbers);
-            }
-            Op::DelNumbers { map, pairs } => {
-                self.numbers(msg::NFT_MSG_DELSETELEM, map, pairs, element::number);
-            }
+            Op::AddNumbers(numbers) => self.numbers(msg::NFT_MSG_NEWSETELEM, numbers),
+            Op::DelNumbers(numbers) => self.numbers(msg::NFT_MSG_DELSETELEM, numbers),
         }
     }
 
@@ -309,10 +305,7 @@ impl Encoder<'_> {
     /// Writes elements into as few messages as their 16-bit lengths allow.
     fn elements(&mut self, kind: u16, set: &SetId, id: Option<u32>, elements: &[Element]) {
         let flags = create_if_new(kind);
-        let part = match kind {
-            msg::NFT_MSG_DELSETELEM => element::Part::Key,
-            _ => element::Part::Whole,
-        };
+        let part = part_of(kind);
         let mut done = 0;
         while done < elements.len() {
             let first = done;
@@ -339,24 +332,29 @@ impl Encoder<'_> {
     }
 
     /// Likewise for numbers.
-    fn numbers(
-        &mut self,
-        kind: u16,
-        map: &str,
-        pairs: &[(u32, u32)],
-        encode: fn(&mut Writer, (u32, u32)),
-    ) {
-        const AT_ONCE: usize = (crate::kernel::MAX_ATTRIBUTE - 4) / element::NUMBERS_LEN;
-        for (number, chunk) in pairs.chunks(AT_ONCE).enumerate() {
-            let flags = create_if_new(kind);
-            self.message_from(number * AT_ONCE, kind, flags, |w, table| {
+    fn numbers(&mut self, kind: u16, numbers: &Numbers) {
+        let flags = create_if_new(kind);
+        let part = part_of(kind);
+        let at_once = (crate::kernel::MAX_ATTRIBUTE - 4) / element::numbers_len(numbers.stride());
+        let mut words = numbers.words();
+        for first in (0..numbers.len()).step_by(at_once) {
+            self.message_from(first, kind, flags, |w, table| {
                 w.string(attr::NFTA_SET_ELEM_LIST_TABLE, table);
-                w.string(attr::NFTA_SET_ELEM_LIST_SET, map);
+                w.string(attr::NFTA_SET_ELEM_LIST_SET, numbers.map());
                 let list = w.open_nested(attr::NFTA_SET_ELEM_LIST_ELEMENTS);
-                chunk.iter().for_each(|pair| encode(w, *pair));
+                for words in words.by_ref().take(at_once) {
+                    element::numbers(w, words, part);
+                }
                 w.close(list);
             });
         }
+    }
+}
+
+fn part_of(kind: u16) -> element::Part {
+    match kind {
+        msg::NFT_MSG_DELSETELEM => element::Part::Key,
+        _ => element::Part::Whole,
     }
 }
 

@@ -1,51 +1,140 @@
 //! Rows as map elements.
 
 use ocicat_node::{Cells, OutcomeId, PortRange, Protocol, Row};
-use ocicat_program::nft::{Element, Value};
+use ocicat_program::nft::{Element, Numbers, Op, SetId, Value};
 
-use crate::layout::{self, Named, RowNumber};
+use crate::layout::{self, Epoch, Named, RowNumber};
+use crate::skeleton;
 
-/// Elements by the map that they are of.
-#[derive(Debug, Default)]
-pub(crate) struct Lists(Vec<(Named, Vec<Element>)>);
+/// Elements of rows, by the map that they are of.
+#[derive(Debug)]
+pub(crate) struct Lists {
+    epoch: Epoch,
+    /// Source ports, which are ranges.
+    cuts: Vec<Element>,
+    maps: Vec<(Named, Numbers)>,
+}
 
 impl Lists {
-    pub(crate) fn of(&mut self, named: Named) -> &mut Vec<Element> {
-        // They are of few maps, and most are of the same as the last.
-        let known = self.0.iter().rposition(|(other, _)| *other == named);
+    pub(crate) fn new(epoch: Epoch) -> Self {
+        Self {
+            epoch,
+            cuts: Vec::new(),
+            maps: Vec::new(),
+        }
+    }
+
+    fn of(&mut self, named: Named) -> &mut Numbers {
+        let known = self.maps.iter().position(|(other, _)| *other == named);
         let at = known.unwrap_or_else(|| {
-            self.0.push((named, Vec::new()));
-            self.0.len() - 1
+            let set = skeleton::set(named, self.epoch);
+            self.maps.push((named, Numbers::new(set.name, &set.key)));
+            self.maps.len() - 1
         });
-        &mut self.0[at].1
+        &mut self.maps[at].1
     }
 
-    /// All that have elements, in the order of the maps.
-    pub(crate) fn take(mut self) -> Vec<(Named, Vec<Element>)> {
-        self.0.sort_unstable_by_key(|(named, _)| *named);
-        self.0.retain(|(_, elements)| !elements.is_empty());
-        self.0
+    /// The operations that add all of them.
+    pub(crate) fn add(self) -> impl Iterator<Item = Op> {
+        let (cuts, numbers) = self.take();
+        let set = cuts.map(|(set, elements)| Op::AddElements { set, elements });
+        set.into_iter().chain(numbers.map(Op::AddNumbers))
+    }
+
+    /// The operations that delete all of them.
+    pub(crate) fn delete(self) -> impl Iterator<Item = Op> {
+        let (cuts, numbers) = self.take();
+        let set = cuts.map(|(set, elements)| Op::DelElements { set, elements });
+        set.into_iter().chain(numbers.map(Op::DelNumbers))
+    }
+
+    fn take(mut self) -> (Option<(SetId, Vec<Element>)>, impl Iterator<Item = Numbers>) {
+        self.maps.sort_unstable_by_key(|(named, _)| *named);
+        let set = skeleton::set(Named::Cut, self.epoch).id();
+        let cuts = (!self.cuts.is_empty()).then_some((set, self.cuts));
+        let numbers = self.maps.into_iter().map(|(_, numbers)| numbers);
+        (cuts, numbers.filter(|numbers| !numbers.is_empty()))
+    }
+
+    /// The outcome of one destination port.
+    pub(crate) fn port(&mut self, row: &Value, cell: PortCell) {
+        let (protocol, port, outcome) = cell;
+        let key = [
+            row.clone(),
+            Value::InetProto(protocol.0),
+            Value::InetService(port),
+        ];
+        let outcome = layout::kernel_outcome(outcome);
+        self.of(Named::Exact).push(key, outcome);
+    }
+
+    /// The outcome of the rest of a protocol.
+    pub(crate) fn protocol(&mut self, row: &Value, (protocol, outcome): ProtocolCell) {
+        let key = [row.clone(), Value::InetProto(protocol.0)];
+        let outcome = layout::kernel_outcome(outcome);
+        self.of(Named::Protocol).push(key, outcome);
+    }
+
+    /// The outcome of everything else.
+    pub(crate) fn default(&mut self, row: &Value, outcome: OutcomeId) {
+        let outcome = layout::kernel_outcome(outcome);
+        self.of(Named::RowDefault).push([row.clone()], outcome);
+    }
+
+    fn icmp(&mut self, row: &Value, cell: &(Protocol, u8, Option<u8>, OutcomeId)) {
+        let (protocol, kind, code, outcome) = *cell;
+        let (row, outcome) = (row.clone(), layout::kernel_outcome(outcome));
+        match (protocol == Protocol::ICMP, code) {
+            (true, Some(code)) => {
+                let key = [row, Value::IcmpType(kind), Value::IcmpCode(code)];
+                self.of(Named::Icmp4Code).push(key, outcome);
+            }
+            (true, None) => {
+                let key = [row, Value::IcmpType(kind)];
+                self.of(Named::Icmp4Type).push(key, outcome);
+            }
+            (false, Some(code)) => {
+                let key = [row, Value::Icmpv6Type(kind), Value::Icmpv6Code(code)];
+                self.of(Named::Icmp6Code).push(key, outcome);
+            }
+            (false, None) => {
+                let key = [row, Value::Icmpv6Type(kind)];
+                self.of(Named::Icmp6Type).push(key, outcome);
+            }
+        }
+    }
+
+    fn cells(&mut self, row: &Value, cells: &Cells) {
+        cells.exact.iter().for_each(|cell| self.port(row, *cell));
+        cells.icmp.iter().for_each(|cell| self.icmp(row, cell));
+        let protocols = cells.protocols.iter();
+        protocols.for_each(|cell| self.protocol(row, *cell));
+        self.default(row, cells.default);
+    }
+
+    /// All that a row is made of, but for its port ranges.
+    pub(crate) fn row(&mut self, number: RowNumber, row: &Row, subrows: &[u32]) {
+        self.cells(&layout::row(number), &row.cells);
+        for (cut, subrow) in row.cuts.iter().zip(subrows) {
+            let key = |port| {
+                [
+                    layout::row(number),
+                    Value::InetProto(cut.protocol.0),
+                    Value::InetService(port),
+                ]
+            };
+            let subrow = layout::subrow(*subrow);
+            let element = Element::range(key(cut.source.first), key(cut.source.last));
+            self.cuts.push(element.value(subrow.clone()));
+            self.cells(&subrow, &cut.cells);
+        }
     }
 }
 
-/// Adds the elements that a row is made of, but for its port ranges.
-pub(crate) fn elements(number: RowNumber, row: &Row, subrows: &[u32], out: &mut Lists) {
-    of_cells(&layout::row(number), &row.cells, out);
-    for (cut, subrow) in row.cuts.iter().zip(subrows) {
-        let key = |port| {
-            [
-                layout::row(number),
-                Value::InetProto(cut.protocol.0),
-                Value::InetService(port),
-            ]
-        };
-        let subrow = layout::subrow(*subrow);
-        let element =
-            Element::range(key(cut.source.first), key(cut.source.last)).value(subrow.clone());
-        out.of(Named::Cut).push(element);
-        of_cells(&subrow, &cut.cells, out);
-    }
-}
+/// The outcome of one destination port of a protocol.
+pub(crate) type PortCell = (Protocol, u16, OutcomeId);
+/// The outcome of a protocol.
+pub(crate) type ProtocolCell = (Protocol, OutcomeId);
 
 /// A port range of a row or of one of its cuts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,61 +162,4 @@ pub(crate) fn ranges(number: RowNumber, row: &Row, subrows: &[u32]) -> Vec<Range
     let mut out = of(layout::kernel_row(number), &row.cells);
     out.extend(cuts.flat_map(|(cut, number)| of(layout::kernel_subrow(*number), &cut.cells)));
     out
-}
-
-fn of_cells(row: &Value, cells: &Cells, out: &mut Lists) {
-    if !cells.exact.is_empty() {
-        let ports = cells.exact.iter().map(|cell| of_port(row, *cell));
-        out.of(Named::Exact).extend(ports);
-    }
-    for (protocol, icmp_type, code, outcome) in &cells.icmp {
-        let (named, key) = icmp(row, *protocol, *icmp_type, *code);
-        let element = Element::new(key).value(layout::outcome(*outcome));
-        out.of(named).push(element);
-    }
-    if !cells.protocols.is_empty() {
-        let protocols = cells.protocols.iter().map(|cell| of_protocol(row, *cell));
-        out.of(Named::Protocol).extend(protocols);
-    }
-    out.of(Named::RowDefault).push(default(row, cells.default));
-}
-
-/// The outcome of one destination port.
-pub(crate) fn of_port(
-    row: &Value,
-    (protocol, port, outcome): (Protocol, u16, OutcomeId),
-) -> Element {
-    let key = [
-        row.clone(),
-        Value::InetProto(protocol.0),
-        Value::InetService(port),
-    ];
-    Element::new(key).value(layout::outcome(outcome))
-}
-
-/// The outcome of the rest of a protocol.
-pub(crate) fn of_protocol(row: &Value, (protocol, outcome): (Protocol, OutcomeId)) -> Element {
-    let key = [row.clone(), Value::InetProto(protocol.0)];
-    Element::new(key).value(layout::outcome(outcome))
-}
-
-/// The outcome of everything else.
-pub(crate) fn default(row: &Value, outcome: OutcomeId) -> Element {
-    Element::new(row.clone()).value(layout::outcome(outcome))
-}
-
-fn icmp(row: &Value, protocol: Protocol, icmp_type: u8, code: Option<u8>) -> (Named, Vec<Value>) {
-    let row = row.clone();
-    match (protocol == Protocol::ICMP, code) {
-        (true, Some(code)) => (
-            Named::Icmp4Code,
-            vec![row, Value::IcmpType(icmp_type), Value::IcmpCode(code)],
-        ),
-        (true, None) => (Named::Icmp4Type, vec![row, Value::IcmpType(icmp_type)]),
-        (false, Some(code)) => (
-            Named::Icmp6Code,
-            vec![row, Value::Icmpv6Type(icmp_type), Value::Icmpv6Code(code)],
-        ),
-        (false, None) => (Named::Icmp6Type, vec![row, Value::Icmpv6Type(icmp_type)]),
-    }
 }

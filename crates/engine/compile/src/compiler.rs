@@ -19,7 +19,7 @@ use ocicat_node::{
 use ocicat_program::nft::{Element, Op, Ruleset, Transaction, Value, Verdict};
 
 use crate::Config;
-use crate::cells::{self, Lists};
+use crate::cells::Lists;
 use crate::endpoint;
 use crate::intervals::Intervals;
 use crate::layout::{self, Epoch, Named, RowNumber};
@@ -206,18 +206,16 @@ impl Compiler {
     fn program(&self) -> Vec<Op> {
         let epoch = self.epoch;
         let mut ops: Vec<Op> = skeleton::sets(epoch).collect();
-        let mut elements = Lists::default();
+        let mut elements = Lists::new(epoch);
         for (number, placed) in self.rows.iter() {
-            cells::elements(number, &placed.row, &placed.subrows, &mut elements);
+            elements.row(number, &placed.row, &placed.subrows);
         }
         ops.extend(skeleton::chains(epoch, &self.config));
         for (id, outcome) in &self.outcomes {
             let Update { prepare, apply, .. } = self.outcome_ops(*id, outcome);
             ops.extend(prepare.into_iter().chain(apply));
         }
-        for (named, elements) in elements.take() {
-            ops.push(add(named, epoch, elements));
-        }
+        ops.extend(elements.add());
         ops.extend(self.intervals.program(epoch));
         ops.extend(self.prefixes.program(epoch));
         for installed in self.stacks.values() {

@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 
 use ocicat_node::{PortRange, Protocol};
 use ocicat_program::nft::build::{self, L4PROTO, PRIORITY};
-use ocicat_program::nft::{Chain, Element, KeyType, MetaKey, Op, Rule, Set, SetId, Value, Verdict};
+use ocicat_program::nft::{
+    Chain, Element, KeyType, MetaKey, Numbers, Op, Rule, Set, SetId, Value, Verdict,
+};
 
 use crate::Update;
 use crate::cells::RangeCell;
@@ -43,37 +45,30 @@ impl Intervals {
         retired: &mut Vec<u32>,
     ) {
         self.first_of_update = self.next_number;
-        let mut elements: BTreeMap<u32, Vec<Element>> = BTreeMap::new();
+        let mut come: BTreeMap<u32, Numbers> = BTreeMap::new();
         for cell in cells {
             self.cut(epoch, cell.ports, update, retired);
             for (number, interval) in self.covering(cell.ports) {
-                let element = row_element(cell.row, cell.protocol, cell.outcome);
-                elements.entry(number).or_default().push(element);
+                let rows = come.entry(number).or_insert_with(|| rows_of(epoch, number));
+                rows.push(row_key(cell.row, cell.protocol), cell.outcome);
                 interval
                     .rows
                     .insert((cell.row, cell.protocol), cell.outcome);
             }
         }
-        let elements = elements.into_iter();
-        update
-            .apply
-            .extend(elements.map(|(number, elements)| Op::AddElements {
-                set: rows_id(epoch, number),
-                elements,
-            }));
+        update.apply.extend(come.into_values().map(Op::AddNumbers));
     }
 
     /// Takes the ranges of rows away; intervals that no row covers go too.
     pub(crate) fn remove(&mut self, epoch: Epoch, cells: &[RangeCell], ops: &mut Vec<Op>) {
+        let mut gone: BTreeMap<u32, Numbers> = BTreeMap::new();
+        let mut dropped = Vec::new();
         for cell in cells {
             let mut empty = Vec::new();
             for (number, interval) in self.covering(cell.ports) {
                 if interval.rows.remove(&(cell.row, cell.protocol)).is_some() {
-                    let element = row_element(cell.row, cell.protocol, cell.outcome);
-                    ops.push(Op::DelElements {
-                        set: rows_id(epoch, number),
-                        elements: vec![element],
-                    });
+                    let rows = gone.entry(number).or_insert_with(|| rows_of(epoch, number));
+                    rows.push(row_key(cell.row, cell.protocol), cell.outcome);
                 }
                 if interval.rows.is_empty() {
                     empty.push(number);
@@ -90,10 +85,15 @@ impl Intervals {
                         set: intervals_id(epoch),
                         elements: vec![element],
                     });
-                    ops.extend(drop_chain(epoch, interval.number));
+                    dropped.push(interval.number);
                 }
             }
         }
+        // A map that goes takes its elements along.
+        gone.retain(|number, _| !dropped.contains(number));
+        ops.extend(gone.into_values().map(Op::DelNumbers));
+        let chains = dropped.into_iter();
+        ops.extend(chains.flat_map(|number| drop_chain(epoch, number)));
     }
 
     /// The operations that make all of it in another epoch.
@@ -188,21 +188,21 @@ pub(crate) fn drop_chain(epoch: Epoch, number: u32) -> [Op; 3] {
     [
         Op::FlushChain(chain.clone()),
         Op::DelChain(chain),
-        Op::DelSet(epoch.numbered("interval_rows", number)),
+        Op::DelSet(rows_name(epoch, number)),
     ]
 }
 
 fn make(epoch: Epoch, first: u16, interval: &Interval, update: &mut Update) {
     let chain = epoch.numbered("interval", interval.number);
     let set = rows_set(epoch, interval.number);
-    let id = set.id();
     let look_up = build::meta_set_map(MetaKey::Priority, &[PRIORITY, L4PROTO], &set.name);
-    let elements: Vec<Element> = (interval.rows.iter())
-        .map(|((row, protocol), outcome)| row_element(*row, *protocol, *outcome))
-        .collect();
+    let mut rows = rows_of(epoch, interval.number);
+    for ((row, protocol), outcome) in &interval.rows {
+        rows.push(row_key(*row, *protocol), *outcome);
+    }
     update.prepare.push(Op::AddSet(set));
-    if !elements.is_empty() {
-        update.prepare.push(Op::AddElements { set: id, elements });
+    if !rows.is_empty() {
+        update.prepare.push(Op::AddNumbers(rows));
     }
     update.prepare.push(Op::AddChain(Chain::regular(&chain)));
     update
@@ -215,26 +215,27 @@ fn make(epoch: Epoch, first: u16, interval: &Interval, update: &mut Update) {
     });
 }
 
-fn rows_set(epoch: Epoch, number: u32) -> Set {
-    let name = epoch.numbered("interval_rows", number);
-    Set::map(
-        &name,
-        [KeyType::ClassId, KeyType::InetProto],
-        KeyType::ClassId,
-    )
+const ROW_KEY: [KeyType; 2] = [KeyType::ClassId, KeyType::InetProto];
+
+fn rows_name(epoch: Epoch, number: u32) -> String {
+    epoch.numbered("interval_rows", number)
 }
 
-fn rows_id(epoch: Epoch, number: u32) -> SetId {
-    rows_set(epoch, number).id()
+fn rows_set(epoch: Epoch, number: u32) -> Set {
+    Set::map(&rows_name(epoch, number), ROW_KEY, KeyType::ClassId)
+}
+
+/// No rows yet of an interval.
+fn rows_of(epoch: Epoch, number: u32) -> Numbers {
+    Numbers::new(rows_name(epoch, number), &ROW_KEY)
 }
 
 fn intervals_id(epoch: Epoch) -> SetId {
     crate::skeleton::set(Named::Interval, epoch).id()
 }
 
-fn row_element(row: u32, protocol: Protocol, outcome: u32) -> Element {
-    let key = [Value::ClassId(row), Value::InetProto(protocol.0)];
-    Element::new(key).value(Value::ClassId(outcome))
+fn row_key(row: u32, protocol: Protocol) -> [Value; 2] {
+    [Value::ClassId(row), Value::InetProto(protocol.0)]
 }
 
 fn port_element(epoch: Epoch, first: u16, interval: &Interval) -> Element {

@@ -3,7 +3,7 @@
 use ocicat_flow::Direction;
 use ocicat_node::ClassId;
 use ocicat_program::nft::build::{self, PRIORITY};
-use ocicat_program::nft::{Chain, KeyType, MetaKey, Op, Rule, Set, Verdict};
+use ocicat_program::nft::{Chain, KeyType, MetaKey, Numbers, Op, Rule, Set, Verdict};
 
 use rustc_hash::FxHashMap;
 
@@ -62,10 +62,10 @@ impl StackNumber {
         let pairs = rows.iter().map(|(class, row)| pair(*class, *row));
         let mut pairs: Vec<(u32, u32)> = pairs.collect();
         pairs.sort_unstable();
-        let map = set.name.clone();
+        let numbers = Numbers::pairs(&set.name, pairs);
         let mut ops = vec![Op::AddSet(set)];
-        if !pairs.is_empty() {
-            ops.push(Op::AddNumbers { map, pairs });
+        if !numbers.is_empty() {
+            ops.push(Op::AddNumbers(numbers));
         }
         ops.push(Op::AddChain(Chain::regular(&chain)));
         ops.extend(rules.into_iter().map(Op::AddRule));

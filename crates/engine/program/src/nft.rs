@@ -14,6 +14,7 @@
 pub mod build;
 mod display;
 mod expression;
+mod numbers;
 mod object;
 mod ruleset;
 mod set;
@@ -25,6 +26,7 @@ pub use expression::{
     ByteorderOp, Bytes, CmpOp, CtDirection, CtKey, Expression, FibResult, LogStatement, LogTarget,
     LookupSet, MetaKey, PayloadBase, RangeOp, Register, Reject, fib_flag, nat_flag,
 };
+pub use numbers::Numbers;
 pub use object::{
     BaseChain, Chain, ChainKind, Family, Hook, Policy, Rule, TableId, Verdict, priority,
 };

@@ -207,18 +207,13 @@ impl Table {
                     .iter()
                     .try_for_each(|element| held.delete(element))?;
             }
-            Op::AddNumbers { map, pairs } => {
-                let held = self.set(map)?;
-                let element = |(key, value): &(u32, u32)| Element::number(*key, *value);
-                pairs.iter().map(element).try_for_each(|e| held.add(&e))?;
+            Op::AddNumbers(numbers) => {
+                let held = self.set(numbers.map())?;
+                numbers.elements().try_for_each(|e| held.add(&e))?;
             }
-            Op::DelNumbers { map, pairs } => {
-                let held = self.set(map)?;
-                let element = |(key, value): &(u32, u32)| Element::number(*key, *value);
-                pairs
-                    .iter()
-                    .map(element)
-                    .try_for_each(|e| held.delete(&e))?;
+            Op::DelNumbers(numbers) => {
+                let held = self.set(numbers.map())?;
+                numbers.elements().try_for_each(|e| held.delete(&e))?;
             }
             Op::DelTable | Op::ReplaceRule { .. } | Op::DelRule { .. } => {
                 return Err(format!("not known here: {op:?}"));

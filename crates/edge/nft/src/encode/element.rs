@@ -58,32 +58,31 @@ pub fn encode(w: &mut Writer, layout: Layout, element: &Element, part: Part) {
     }
 }
 
-/// Bytes of an element of numbers: headers of the element, of its key and of its data.
-pub const NUMBERS_LEN: usize = 28;
-
-/// Appends an element of a map of numbers.
-pub fn numbers(w: &mut Writer, (key, value): (u32, u32)) {
-    let nested = |len: u16, kind: u16| header(len, kind | attr::NLA_F_NESTED);
-    let mut bytes = [0; NUMBERS_LEN];
-    bytes[..4].copy_from_slice(&nested(28, attr::NFTA_LIST_ELEM));
-    bytes[4..8].copy_from_slice(&nested(12, attr::NFTA_SET_ELEM_KEY));
-    bytes[8..12].copy_from_slice(&header(8, attr::NFTA_DATA_VALUE));
-    bytes[12..16].copy_from_slice(&key.to_ne_bytes());
-    bytes[16..20].copy_from_slice(&nested(12, attr::NFTA_SET_ELEM_DATA));
-    bytes[20..24].copy_from_slice(&header(8, attr::NFTA_DATA_VALUE));
-    bytes[24..].copy_from_slice(&value.to_ne_bytes());
-    w.raw(&bytes);
+/// Bytes of an element of so many words: headers of the element, of its key and of its data.
+pub const fn numbers_len(words: usize) -> usize {
+    20 + 4 * words
 }
 
-/// Appends only its key.
-pub fn number(w: &mut Writer, (key, _): (u32, u32)) {
+/// Appends an element of numbers.
+pub fn numbers(w: &mut Writer, words: &[u32], part: Part) {
+    let Some((value, key)) = words.split_last() else {
+        return;
+    };
+    // A key has at most five fields.
+    let key_len = 4 + 4 * u16::try_from(key.len()).unwrap_or(u16::MAX / 8);
+    let data_len = if part == Part::Whole { 12 } else { 0 };
     let nested = |len: u16, kind: u16| header(len, kind | attr::NLA_F_NESTED);
-    let mut bytes = [0; 16];
-    bytes[..4].copy_from_slice(&nested(16, attr::NFTA_LIST_ELEM));
-    bytes[4..8].copy_from_slice(&nested(12, attr::NFTA_SET_ELEM_KEY));
-    bytes[8..12].copy_from_slice(&header(8, attr::NFTA_DATA_VALUE));
-    bytes[12..].copy_from_slice(&key.to_ne_bytes());
-    w.raw(&bytes);
+    w.raw(&nested(8 + key_len + data_len, attr::NFTA_LIST_ELEM));
+    w.raw(&nested(4 + key_len, attr::NFTA_SET_ELEM_KEY));
+    w.raw(&header(key_len, attr::NFTA_DATA_VALUE));
+    for word in key {
+        w.raw(&word.to_ne_bytes());
+    }
+    if part == Part::Whole {
+        w.raw(&nested(data_len, attr::NFTA_SET_ELEM_DATA));
+        w.raw(&header(8, attr::NFTA_DATA_VALUE));
+        w.raw(&value.to_ne_bytes());
+    }
 }
 
 /// `struct nlattr`.
@@ -218,18 +217,27 @@ fn successor(mut key: Vec<u8>) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::object::{KeyType, Numbers};
 
     #[test]
     fn numbers_are_encoded_as_elements_are() {
-        let element = Element::number(0x1000_0007, 0x2000_0009);
-        let (mut long, mut short) = (Writer::default(), Writer::default());
-        encode(&mut long, Layout::Exact, &element, Part::Whole);
-        numbers(&mut short, (0x1000_0007, 0x2000_0009));
-        assert_eq!(short.into_bytes(), long.into_bytes());
-        let (mut long, mut short) = (Writer::default(), Writer::default());
-        encode(&mut long, Layout::Exact, &element, Part::Key);
-        number(&mut short, (0x1000_0007, 0x2000_0009));
-        assert_eq!(short.into_bytes(), long.into_bytes());
+        let fields = [KeyType::ClassId, KeyType::InetProto, KeyType::InetService];
+        let mut ports = Numbers::new("ports", &fields);
+        let row = Value::ClassId(0x2000_0009);
+        ports.push(
+            [row, Value::InetProto(6), Value::InetService(80)],
+            0x3000_0001,
+        );
+        let pairs = Numbers::pairs("rows", [(0x1000_0007, 0x2000_0009)]);
+        for numbers in [ports, pairs] {
+            let element = numbers.get(0).unwrap();
+            for part in [Part::Whole, Part::Key] {
+                let (mut long, mut short) = (Writer::default(), Writer::default());
+                encode(&mut long, Layout::Exact, &element, part);
+                super::numbers(&mut short, numbers.words().next().unwrap(), part);
+                assert_eq!(short.into_bytes(), long.into_bytes());
+            }
+        }
     }
 
     #[test]

@@ -3,7 +3,8 @@
 use super::namespace::{has_nft, inside, list, nft};
 use crate::Connection;
 use crate::object::{
-    Chain, Counter, Element, ElementKey, KeyType, Op, Set, TableId, Transaction, Value, Verdict,
+    Chain, Counter, Element, ElementKey, KeyType, Numbers, Op, Set, TableId, Transaction, Value,
+    Verdict,
 };
 
 /// A table with one set and its elements.
@@ -73,13 +74,10 @@ fn maps_of_numbers() {
     inside(|| {
         let mut connection = Connection::open().expect("opens");
         let set = Set::map("rows", [KeyType::ClassId], KeyType::ClassId).size(3_000);
-        let map = || set.name.clone();
+        let numbers = |pairs: &[(u32, u32)]| Numbers::pairs(&set.name, pairs.iter().copied());
         let pairs: Vec<(u32, u32)> = (0..3_000).map(|n| (0x1000_0000 + n, n)).collect();
         let mut transaction = table(&set, Vec::new());
-        transaction.push(Op::AddNumbers {
-            map: map(),
-            pairs: pairs.clone(),
-        });
+        transaction.push(Op::AddNumbers(numbers(&pairs)));
         connection.commit(&transaction).expect("loads");
         let found = |connection: &mut Connection| {
             let found = connection.dump_table(&TableId::inet("t"));
@@ -90,25 +88,18 @@ fn maps_of_numbers() {
         expected.sort();
         let held = found(&mut connection);
         assert_eq!((&held.set, &held.elements), (&set, &expected));
-        let one_more = vec![(7, 8)];
-        let full = change(&set, |_| Op::AddNumbers {
-            map: map(),
-            pairs: one_more,
-        });
+        let full = change(&set, |_| Op::AddNumbers(numbers(&[(7, 8)])));
         let refusal = connection.commit(&full).expect_err("there is no room");
         assert!(
             refusal.to_string().contains("add element rows { 0:7 "),
             "{refusal}"
         );
-        let twice = change(&set, |_| Op::DelNumbers {
-            map: map(),
-            pairs: vec![pairs[5], (9, 9)],
-        });
+        let twice = change(&set, |_| Op::DelNumbers(numbers(&[pairs[5], (9, 9)])));
         let refusal = connection.commit(&twice).expect_err("one is not there");
         let text = refusal.to_string();
         assert!(text.contains("delete element rows { 0:9 }"), "{text}");
         connection
-            .commit(&change(&set, |_| Op::DelNumbers { map: map(), pairs }))
+            .commit(&change(&set, |_| Op::DelNumbers(numbers(&pairs))))
             .expect("are deleted");
         assert_eq!(found(&mut connection).elements, []);
     });

@@ -83,11 +83,9 @@ fn desired(ops: Vec<Op>) -> Parts {
             Op::AddElements { set, elements } => {
                 parts.sets.entry(set.name).or_default().extend(elements);
             }
-            Op::AddNumbers { map, pairs } => {
-                let elements = pairs
-                    .into_iter()
-                    .map(|(key, row)| Element::number(key, row));
-                parts.sets.entry(map).or_default().extend(elements);
+            Op::AddNumbers(numbers) => {
+                let held = parts.sets.entry(numbers.map().to_owned()).or_default();
+                held.extend(numbers.elements());
             }
             // Nothing else is in a program that is written whole.
             _ => {}

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ocicat_flow::{Outcome, Verdict as FlowVerdict};
 use ocicat_node::{ClassId, OutcomeId};
-use ocicat_program::nft::{Element, Op};
+use ocicat_program::nft::{Element, Numbers, Op};
 
 use super::rows::Placed;
 use super::{Compiler, delete};
@@ -103,25 +103,20 @@ impl Compiler {
         for installed in self.stacks.values_mut() {
             installed.held -= pairs.get(&installed.number).map_or(0, Vec::len);
         }
-        ops.extend(pairs.into_iter().map(|(number, pairs)| Op::DelNumbers {
-            map: number.rows(epoch),
-            pairs,
-        }));
-        let mut elements = Lists::default();
+        let of_stack = |(number, pairs): (StackNumber, Vec<(u32, u32)>)| {
+            Op::DelNumbers(Numbers::pairs(number.rows(epoch), pairs))
+        };
+        ops.extend(pairs.into_iter().map(of_stack));
+        let mut elements = Lists::new(epoch);
         let mut rows = garbage.rows;
         rows.extend(self.rows.take_idle());
         for (number, placed) in rows {
-            cells::elements(number, &placed.row, &placed.subrows, &mut elements);
+            elements.row(number, &placed.row, &placed.subrows);
             let ranges = cells::ranges(number, &placed.row, &placed.subrows);
             self.intervals.remove(epoch, &ranges, &mut ops);
             self.rows.end(number);
         }
-        ops.extend(
-            elements
-                .take()
-                .into_iter()
-                .map(|(named, e)| delete(named, epoch, e)),
-        );
+        ops.extend(elements.delete());
         ops.extend(
             garbage
                 .intervals

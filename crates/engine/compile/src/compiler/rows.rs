@@ -7,15 +7,14 @@
 
 use std::sync::Arc;
 
-use ocicat_node::{ClassId, Row, RowId, StackId};
-use ocicat_program::nft::Element;
+use ocicat_node::{ClassId, OutcomeId, Row, RowId, StackId};
 use rustc_hash::FxHashMap;
 
 use super::plan::Plan;
 use super::update::{Sorted, StackChange};
-use super::{Compiler, Update, add, delete};
-use crate::cells::{self, Lists};
-use crate::layout::{self, Named, RowNumber};
+use super::{Compiler, Update};
+use crate::cells::{self, Lists, PortCell, ProtocolCell};
+use crate::layout::{self, RowNumber};
 
 /// A row under a number.
 #[derive(Debug)]
@@ -198,7 +197,7 @@ impl Rows {
         }
         let placed = self.get(number)?;
         let known = self.known.get(&to)?;
-        let repair = Repair::new(number, &placed.row, &known.row)?;
+        let repair = Repair::new(&placed.row, &known.row)?;
         // Rows that have several numbers cost more elements, and more when they change.
         let is_first = known.numbers.is_empty();
         let row = if is_first { known.row.cell_count() } else { 0 };
@@ -245,16 +244,17 @@ impl Rows {
     }
 }
 
-/// The cells that make one row another.
-struct Repair {
-    named: Named,
-    gone: Vec<Element>,
-    come: Vec<Element>,
+/// The cells that make one row another: those that go, and those that come.
+#[derive(Debug)]
+enum Repair {
+    Ports(Vec<PortCell>, Vec<PortCell>),
+    Protocols(Vec<ProtocolCell>, Vec<ProtocolCell>),
+    Default(OutcomeId, OutcomeId),
 }
 
 impl Repair {
     /// `None` if more than one look-up differs.
-    fn new(number: RowNumber, old: &Row, new: &Row) -> Option<Self> {
+    fn new(old: &Row, new: &Row) -> Option<Self> {
         let (a, b) = (&old.cells, &new.cells);
         if old.cuts != new.cuts || a.ranges != b.ranges || a.icmp != b.icmp {
             return None;
@@ -264,45 +264,50 @@ impl Repair {
             a.protocols == b.protocols,
             a.default == b.default,
         );
-        let row = layout::row(number);
-        let (named, (gone, come)) = match same {
-            (false, true, true) => {
-                let element = |cell| cells::of_port(&row, cell);
-                (Named::Exact, differing(&a.exact, &b.exact, element))
-            }
+        Some(match same {
+            (false, true, true) => Self::Ports(only(&a.exact, &b.exact), only(&b.exact, &a.exact)),
             (true, false, true) => {
-                let element = |cell| cells::of_protocol(&row, cell);
-                let protocols = differing(&a.protocols, &b.protocols, element);
-                (Named::Protocol, protocols)
+                let (a, b) = (&a.protocols, &b.protocols);
+                Self::Protocols(only(a, b), only(b, a))
             }
-            (true, true, false) => {
-                let element = |outcome| vec![cells::default(&row, outcome)];
-                let default = (element(a.default), element(b.default));
-                (Named::RowDefault, default)
-            }
+            (true, true, false) => Self::Default(a.default, b.default),
             _ => return None,
-        };
-        Some(Self { named, gone, come })
+        })
     }
 
     fn len(&self) -> usize {
-        self.gone.len() + self.come.len()
+        match self {
+            Self::Ports(gone, come) => gone.len() + come.len(),
+            Self::Protocols(gone, come) => gone.len() + come.len(),
+            Self::Default(..) => 2,
+        }
+    }
+
+    fn write(&self, number: RowNumber, gone: &mut Lists, come: &mut Lists) {
+        let row = &layout::row(number);
+        match self {
+            Self::Ports(old, new) => {
+                old.iter().for_each(|cell| gone.port(row, *cell));
+                new.iter().for_each(|cell| come.port(row, *cell));
+            }
+            Self::Protocols(old, new) => {
+                old.iter().for_each(|cell| gone.protocol(row, *cell));
+                new.iter().for_each(|cell| come.protocol(row, *cell));
+            }
+            Self::Default(old, new) => {
+                gone.default(row, *old);
+                come.default(row, *new);
+            }
+        }
     }
 }
 
-/// The elements of what only the first list has, and of what only the second has; both are sorted.
-fn differing<T: Copy + Ord>(
-    old: &[T],
-    new: &[T],
-    element: impl Fn(T) -> Element,
-) -> (Vec<Element>, Vec<Element>) {
-    let only = |list: &[T], other: &[T]| -> Vec<Element> {
-        let only = list
-            .iter()
-            .filter(|cell| other.binary_search(cell).is_err());
-        only.map(|cell| element(*cell)).collect()
-    };
-    (only(old, new), only(new, old))
+/// What the first list has and the second has not; both are sorted.
+fn only<T: Copy + Ord>(list: &[T], other: &[T]) -> Vec<T> {
+    let only = list
+        .iter()
+        .filter(|cell| other.binary_search(cell).is_err());
+    only.copied().collect()
 }
 
 impl Compiler {
@@ -331,35 +336,29 @@ impl Compiler {
                 left.extend(number.filter(|number| self.rows.leave(*number, *row)));
             }
         }
-        let (mut gone, mut come) = (Lists::default(), Lists::default());
+        let (mut gone, mut come) = (Lists::new(self.epoch), Lists::new(self.epoch));
         for number in left {
             if let Some(repair) = self.rows.turn(number) {
-                gone.of(repair.named).extend(repair.gone);
-                come.of(repair.named).extend(repair.come);
+                repair.write(number, &mut gone, &mut come);
             }
         }
-        let gone = gone.take().into_iter();
-        let gone = gone.map(|(named, elements)| delete(named, self.epoch, elements));
-        let come = come.take().into_iter();
-        let come = come.map(|(named, elements)| add(named, self.epoch, elements));
-        update.apply.extend(gone.chain(come));
+        update.apply.extend(gone.delete());
+        update.apply.extend(come.add());
     }
 
     /// Gives the kernel the rows to which something leads for the first time, and lets go of those to
     /// which nothing leads any more. To be done when all stacks have changed.
     pub(super) fn place_rows(&mut self, update: &mut Update) {
-        let mut elements = Lists::default();
+        let mut elements = Lists::new(self.epoch);
         let mut ranges = Vec::new();
         for number in self.rows.take_fresh() {
             let Some(placed) = self.rows.get(number) else {
                 continue;
             };
-            cells::elements(number, &placed.row, &placed.subrows, &mut elements);
+            elements.row(number, &placed.row, &placed.subrows);
             ranges.extend(cells::ranges(number, &placed.row, &placed.subrows));
         }
-        let elements = elements.take().into_iter();
-        let elements = elements.map(|(named, elements)| add(named, self.epoch, elements));
-        update.apply.extend(elements);
+        update.apply.extend(elements.add());
         self.intervals
             .add(self.epoch, &ranges, update, &mut self.garbage.intervals);
         self.garbage.rows.extend(self.rows.end_update());
@@ -368,7 +367,7 @@ impl Compiler {
 
 #[cfg(test)]
 mod tests {
-    use ocicat_node::{OutcomeId, Protocol};
+    use ocicat_node::Protocol;
 
     use super::*;
 
@@ -402,7 +401,7 @@ mod tests {
         rows.hold_again(number);
         assert!(turn(&mut rows, number, RowId(1), 1).is_none(), "one stays");
         let repair = turn(&mut rows, number, RowId(1), 2).expect("both go");
-        assert_eq!((repair.gone.len(), repair.come.len()), (1, 1));
+        assert_eq!(repair.len(), 2);
         assert_eq!(rows.id(number), Some(RowId(1)));
         assert_eq!(rows.hold(RowId(1)), number);
         assert_ne!(rows.hold(RowId(0)), number);

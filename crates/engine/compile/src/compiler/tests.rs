@@ -6,6 +6,8 @@ use ocicat_node::{
     RowId, SourceCut, Stack, Stage, StageStacks,
 };
 
+use ocicat_program::nft::Numbers;
+
 use super::*;
 use crate::HostLink;
 
@@ -71,18 +73,18 @@ impl Table {
                         assert!(old.is_some(), "{} has no {element:?}", set.name);
                     }
                 }
-                Op::AddNumbers { map, pairs } => {
+                Op::AddNumbers(numbers) => {
+                    let map = numbers.map();
                     let held = self.sets.get_mut(map).expect("map");
-                    for (key, value) in pairs {
-                        let element = Element::number(*key, *value);
+                    for element in numbers.elements() {
                         let old = held.insert(element.key.clone(), element);
-                        assert!(old.is_none(), "{map} has {key:#x} twice");
+                        assert!(old.is_none(), "{map} has {old:?} twice");
                     }
                 }
-                Op::DelNumbers { map, pairs } => {
+                Op::DelNumbers(numbers) => {
+                    let map = numbers.map();
                     let held = self.sets.get_mut(map).expect("map");
-                    for (key, value) in pairs {
-                        let element = Element::number(*key, *value);
+                    for element in numbers.elements() {
                         assert_eq!(held.remove(&element.key), Some(element), "{map}");
                     }
                 }
@@ -555,7 +557,10 @@ fn number_of(compiler: &Compiler, row: RowId) -> RowNumber {
 
 /// What an update does to the rows of the first stack's chain.
 fn bridged(update: &Update) -> Vec<&Op> {
-    let of_old = |op: &&Op| matches!(op, Op::AddNumbers { map, .. } | Op::DelNumbers { map, .. } if map == "rows_i0_b");
+    let of_old = |op: &&Op| {
+        matches!(op, Op::AddNumbers(numbers) | Op::DelNumbers(numbers)
+            if numbers.map() == "rows_i0_b")
+    };
     update.apply.iter().filter(of_old).collect()
 }
 
@@ -579,11 +584,12 @@ fn packets_in_the_old_stack_meet_old_verdicts() {
         .filter(|op| matches!(op, Op::AddChain(_)));
     assert_eq!(chains.count(), 1);
     let old = bridged(&update);
-    let [Op::AddNumbers { pairs, .. }] = old[..] else {
+    let [Op::AddNumbers(numbers)] = old[..] else {
         panic!("{old:?}")
     };
     let row = number_of(&compiler, RowId(2));
-    assert_eq!(*pairs, [crate::stack::pair(ClassId(2), row)]);
+    let pairs = [crate::stack::pair(ClassId(2), row)];
+    assert_eq!(*numbers, Numbers::pairs("rows_i0_b", pairs));
 }
 
 #[test]
@@ -641,11 +647,12 @@ fn a_removed_stack_knows_classes_that_come_with_its_removal() {
     );
     assert!(!update.replace);
     let old = bridged(&update);
-    let [Op::AddNumbers { pairs, .. }] = old[..] else {
+    let [Op::AddNumbers(numbers)] = old[..] else {
         panic!("{old:?}")
     };
     let row = number_of(&compiler, RowId(2));
-    assert_eq!(*pairs, [crate::stack::pair(ClassId(2), row)]);
+    let pairs = [crate::stack::pair(ClassId(2), row)];
+    assert_eq!(*numbers, Numbers::pairs("rows_i0_b", pairs));
 }
 
 #[test]

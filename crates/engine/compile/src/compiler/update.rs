@@ -9,7 +9,7 @@ use ocicat_node::{
     Attachment, Change, ClassId, EndpointId, EndpointPolicy, HostEndpoint, OutcomeId, Row, RowId,
     StackId,
 };
-use ocicat_program::nft::Op;
+use ocicat_program::nft::{Numbers, Op};
 
 use super::garbage::LeftStack;
 use super::host::Handover;
@@ -274,8 +274,8 @@ impl Compiler {
             pairs.push(stack::pair(*class, row));
         }
         if !pairs.is_empty() {
-            let map = old.number.rows(self.epoch);
-            update.apply.push(Op::AddNumbers { map, pairs });
+            let numbers = Numbers::pairs(old.number.rows(self.epoch), pairs);
+            update.apply.push(Op::AddNumbers(numbers));
         }
         let number = old.number;
         self.garbage.stacks.push(LeftStack { number, rows });
@@ -310,13 +310,10 @@ impl Compiler {
         installed.held = installed.held + come.len() - gone.len();
         let map = installed.number.rows(self.epoch);
         if !gone.is_empty() {
-            ops.push(Op::DelNumbers {
-                map: map.clone(),
-                pairs: gone,
-            });
+            ops.push(Op::DelNumbers(Numbers::pairs(&map, gone)));
         }
         if !come.is_empty() {
-            ops.push(Op::AddNumbers { map, pairs: come });
+            ops.push(Op::AddNumbers(Numbers::pairs(map, come)));
         }
     }
 

@@ -209,16 +209,14 @@ impl Display for Op {
                 join(f, elements.iter().map(|e| &e.key), ", ")?;
                 f.write_str(" }")
             }
-            Self::AddNumbers { map, pairs } => {
-                write!(f, "add element {map} {{ ")?;
-                let number = |(key, value): &(u32, u32)| Element::number(*key, *value);
-                join(f, pairs.iter().map(number), ", ")?;
+            Self::AddNumbers(numbers) => {
+                write!(f, "add element {} {{ ", numbers.map())?;
+                join(f, numbers.elements(), ", ")?;
                 f.write_str(" }")
             }
-            Self::DelNumbers { map, pairs } => {
-                write!(f, "delete element {map} {{ ")?;
-                let key = |(key, value): &(u32, u32)| Element::number(*key, *value).key;
-                join(f, pairs.iter().map(key), ", ")?;
+            Self::DelNumbers(numbers) => {
+                write!(f, "delete element {} {{ ", numbers.map())?;
+                join(f, numbers.elements().map(|element| element.key), ", ")?;
                 f.write_str(" }")
             }
         }

@@ -241,7 +241,7 @@ impl Element {
         }
     }
 
-    /// An element of a map of class numbers, as [`Op::AddNumbers`](super::Op::AddNumbers) adds it.
+    /// An element of a map from class numbers to class numbers.
     #[must_use]
     pub fn number(key: u32, value: u32) -> Self {
         Self::new(Value::ClassId(key)).value(Value::ClassId(value))

@@ -1,5 +1,6 @@
 //! What to change: one list of operations that the kernel does entirely or not at all.
 
+use super::numbers::Numbers;
 use super::object::{Chain, Rule, TableId};
 use super::set::{Element, Set, SetId};
 use super::text::Text;
@@ -86,20 +87,8 @@ pub enum Op {
         /// The elements; data, counters and comments are ignored.
         elements: Vec<Element>,
     },
-    /// [`Op::AddElements`] of a map whose keys and values are numbers in the order of the host
-    /// ([`Value::ClassId`](super::Value::ClassId), say): each key with its value. Short, because
-    /// such maps are large.
-    AddNumbers {
-        /// The name of the map, which has no ranges.
-        map: String,
-        /// Keys and values.
-        pairs: Vec<(u32, u32)>,
-    },
-    /// [`Op::DelElements`] of such a map. The values are ignored.
-    DelNumbers {
-        /// The name of the map.
-        map: String,
-        /// Keys and values.
-        pairs: Vec<(u32, u32)>,
-    },
+    /// [`Op::AddElements`] of small ones.
+    AddNumbers(Numbers),
+    /// [`Op::DelElements`] of small ones.
+    DelNumbers(Numbers),
 }

@@ -48,11 +48,9 @@ pub fn in_kernel(ops: &[Op]) -> Ruleset {
                 };
                 table.sets.insert(set.name.clone(), installed);
             }
-            Op::AddNumbers { map, pairs } => {
-                let held = table.sets.get_mut(map).expect("the set is there");
-                held.elements.extend(pairs.iter().map(|(key, value)| {
-                    Element::new(Value::ClassId(*key)).value(Value::ClassId(*value))
-                }));
+            Op::AddNumbers(numbers) => {
+                let held = table.sets.get_mut(numbers.map()).expect("the set is there");
+                held.elements.extend(numbers.elements());
             }
             Op::AddElements { set, elements } => {
                 let held = table.sets.get_mut(&set.name).expect("the set is there");
