@@ -1,14 +1,13 @@
 # `make demo` shows what Ocicat does; `make test` shows that it does it. Both install what they need.
 
 SHELL := /bin/bash
-OCICAT := target/release/ocicat
 CARGO_DENY := 0.20.2
 
 .PHONY: demo test check bench build packages test-packages tools
 
 # A lab of a small web shop: built, proven with real packets, explained, taken down.
 demo: build
-	@examples/shop/demo.sh $(OCICAT)
+	@examples/shop/demo.sh
 
 # The checks of the house and all tests. The last line counts passed, failed and skipped.
 test: packages test-packages tools

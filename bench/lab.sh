@@ -5,7 +5,9 @@
 #   bench/lab.sh [path of ocicat] [times]
 set -euo pipefail
 
-ocicat=$(realpath "${1:-target/release/ocicat}")
+# Where the build puts it, whatever that was told.
+built() { cargo metadata --no-deps --format-version 1 | sed 's/.*"target_directory":"\([^"]*\)".*/\1/'; }
+ocicat=$(realpath "${1:-$(built)/release/ocicat}")
 times=${2:-9}
 [ "$(id -u)" = 0 ] || { echo "A lab needs root: it is made of network namespaces." >&2; exit 3; }
 folder=$(mktemp -d)

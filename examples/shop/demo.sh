@@ -6,7 +6,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-ocicat=$(realpath "${1:-target/release/ocicat}")
+# Where the build puts it, whatever that was told.
+built() { cargo metadata --no-deps --format-version 1 | sed 's/.*"target_directory":"\([^"]*\)".*/\1/'; }
+ocicat=$(realpath "${1:-$(built)/release/ocicat}")
 lab=demo-$$
 shop=examples/shop
 

@@ -5,7 +5,9 @@
 //! layout. A value is stored once. Compaction to revision C removes the records up to C that a later
 //! change up to C replaced, and the deletions up to C; what is still current stays.
 
+use std::fs::DirBuilder;
 use std::ops::Bound;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -32,8 +34,13 @@ pub(crate) struct Disk {
 }
 
 impl Disk {
-    /// Opens `path`, making it if it does not exist.
+    /// Opens `path`, making it and the directories to it if they do not exist; those for the owner alone.
     pub(crate) fn open(path: &Path, options: Options) -> Result<Self, Error> {
+        if let Some(directory) = path.parent() {
+            let mut builder = DirBuilder::new();
+            let made = builder.recursive(true).mode(0o700).create(directory);
+            made.map_err(|error| Error::Storage(format!("{}: {error}", directory.display())))?;
+        }
         let database = Database::builder()
             .set_cache_size(options.cache_bytes)
             .create(path)
@@ -343,4 +350,24 @@ fn number(meta: &impl ReadableTable<&'static str, u64>, name: &str) -> Result<u6
 
 fn storage(error: impl std::fmt::Display) -> Error {
     Error::Storage(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn directories_to_the_file_are_made_for_the_owner_alone() {
+        let root = std::env::temp_dir().join(format!("ocicat-store-{}", std::process::id()));
+        let directory = root.join("var/lib");
+        Disk::open(&directory.join("api.redb"), Options::default()).expect("opens");
+        let mode = std::fs::metadata(&directory)
+            .expect("is there")
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o700);
+        std::fs::remove_dir_all(&root).expect("is removed");
+    }
 }
