@@ -24,6 +24,7 @@
 mod name;
 mod plan;
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::thread;
@@ -32,7 +33,7 @@ use std::time::{Duration, Instant};
 pub use name::{INTERFACE_PREFIX, interface_name, workload_mac};
 
 use crate::netns::Namespace;
-use crate::rtnl::{Link, Request, Rtnl, Veth, VethPeer, link};
+use crate::rtnl::{Link, Request, RouteFilter, Rtnl, Veth, VethPeer, link};
 use crate::{Error, Mac, Result, sysctl};
 
 /// The IPv4 gateway that every workload sees; nobody owns it.
@@ -194,6 +195,33 @@ impl Host {
         let mut problems = plan::compare_links(attachment, &near, &far);
         problems.extend(plan::compare_host(attachment, near.index, &mut self.rtnl)?);
         problems.extend(plan::compare_workload(attachment, far.index, &mut inside)?);
+        Ok(problems)
+    }
+
+    /// Makes routes, neighbours and gateway addresses of active host ends again where others took them
+    /// away. Returns what was missing, a sentence each. Pairs that are gone or down are left alone.
+    ///
+    /// # Errors
+    /// `Kernel` or `Io` if the state cannot be read, or naming the first object that cannot be made.
+    pub fn repair(&mut self, attachments: &[Attachment]) -> Result<Vec<String>> {
+        let Some(first) = attachments.first() else {
+            return Ok(Vec::new());
+        };
+        let links = self.rtnl.links()?.into_iter();
+        let running = links.filter(|link| link.is_running);
+        let running: BTreeMap<String, u32> = running.map(|link| (link.name, link.index)).collect();
+        let filter = RouteFilter::by_protocol(first.route_protocol);
+        let present = plan::Present {
+            routes: self.rtnl.routes(&filter)?,
+            neighbours: self.rtnl.neighbours()?,
+            addresses: self.rtnl.addresses()?,
+        };
+        let missing = attachments.iter().flat_map(|attachment| {
+            let index = running.get(&attachment.host_interface);
+            index.map(|index| plan::missing_on_host(attachment, *index, &present))
+        });
+        let (problems, requests): (Vec<String>, Vec<Request>) = missing.flatten().unzip();
+        self.rtnl.apply_all(&requests)?;
         Ok(problems)
     }
 

@@ -181,6 +181,19 @@ impl Core {
         Ok(differences)
     }
 
+    /// Makes what leads to attached workloads again, where others took it away.
+    pub(super) fn repair_links(&mut self) {
+        let attachments: Vec<_> = self.records.all().map(plumbing).collect();
+        match self.host.repair(&attachments) {
+            Ok(problems) => {
+                for problem in problems.iter().take(10) {
+                    tracing::error!(problem, "somebody else changed a link; it is as it was");
+                }
+            }
+            Err(error) => tracing::error!(%error, "cannot repair links"),
+        }
+    }
+
     /// The kernel's own check of IPv4 sources knows a workload's addresses only. Where it may send from
     /// others our table checks alone, as it does for IPv6.
     pub(super) fn filter_reverse_paths(&mut self) {

@@ -85,11 +85,12 @@ impl Core {
             .rtnl
             .routes(&rtnl::RouteFilter::by_protocol(PROTOCOL))?;
         self.routes = found.iter().filter_map(known_target).collect();
+        self.repair_links();
         self.write_routes()
     }
 
     fn write_routes(&mut self) -> anyhow::Result<()> {
-        // Routes to local workloads come and go with their links.
+        // Routes to local workloads come and go with their links: see `repair_links`.
         let desired = self.topology.routes(&self.config.node, []);
         let gone = self
             .routes

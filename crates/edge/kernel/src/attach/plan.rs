@@ -132,14 +132,56 @@ pub(super) fn compare_host(
         interface: Some(index),
         ..RouteFilter::default()
     })?;
-    let neighbours = rtnl.neighbours()?;
-    let mut problems = missing_routes(host_routes(attachment, index), &routes, "the host");
+    let present = Present {
+        routes,
+        neighbours: rtnl.neighbours()?,
+        addresses: rtnl.addresses()?,
+    };
+    let missing = missing_on_host(attachment, index, &present);
+    Ok(missing.into_iter().map(|(problem, _)| problem).collect())
+}
+
+/// What a host has.
+pub(super) struct Present {
+    pub(super) routes: Vec<Route>,
+    pub(super) neighbours: Vec<Neighbour>,
+    pub(super) addresses: Vec<Address>,
+}
+
+/// What [`activation`] makes for a host end, numbered `index`, and is not there: in words, and how to make
+/// it.
+pub(super) fn missing_on_host(
+    attachment: &Attachment,
+    index: u32,
+    present: &Present,
+) -> Vec<(String, Request)> {
+    let mut missing = Vec::new();
+    let gateway = attachment.has(Family::V6).then(|| host_address(index));
+    if let Some(address) = gateway.filter(|address| !present.addresses.contains(address)) {
+        let (net, name) = (address.net, &attachment.host_interface);
+        missing.push((
+            format!("address {net} of {name} is missing on the host"),
+            address.replace(),
+        ));
+    }
     for address in &attachment.addresses {
-        if !neighbours.contains(&neighbour(*address, index, attachment.mac.into())) {
-            problems.push(format!("neighbour {address} is missing on the host"));
+        let entry = neighbour(*address, index, attachment.mac.into());
+        if !present.neighbours.contains(&entry) {
+            let problem = format!("neighbour {address} is missing on the host");
+            missing.push((problem, entry.replace()));
         }
     }
-    Ok(problems)
+    for route in host_routes(attachment, index) {
+        if !present.routes.iter().any(|other| same_route(&route, other)) {
+            let problem = format!("route {} is missing in the host", route.destination);
+            missing.push((problem, route.replace()));
+        }
+    }
+    missing
+}
+
+fn same_route(a: &Route, b: &Route) -> bool {
+    a.destination == b.destination && a.gateway == b.gateway && a.interface == b.interface
 }
 
 /// Differences inside the workload. `index` is its end.
@@ -190,11 +232,8 @@ fn missing_routes(
     present: &[Route],
     place: &str,
 ) -> Vec<String> {
-    let same = |a: &Route, b: &Route| {
-        a.destination == b.destination && a.gateway == b.gateway && a.interface == b.interface
-    };
     wanted
-        .filter(|route| !present.iter().any(|other| same(route, other)))
+        .filter(|route| !present.iter().any(|other| same_route(route, other)))
         .map(|route| format!("route {} is missing in {place}", route.destination))
         .collect()
 }

@@ -186,6 +186,32 @@ fn what_was_damaged_is_seen_and_repaired() {
 }
 
 #[test]
+fn what_leads_to_a_workload_is_made_again() {
+    let Some(mut pair) = pair() else { return };
+    let host = &pair.host_namespace;
+    let attachments = pair
+        .workloads
+        .each_ref()
+        .map(|(_, attachment)| attachment.clone());
+    assert_eq!(pair.host.repair(&attachments).unwrap(), [] as [&str; 0]);
+    let name = &attachments[0].host_interface;
+    exec(host, &["ip", "route", "del", "10.65.0.1"]);
+    exec(host, &["ip", "-6", "route", "flush", "dev", name]);
+    exec(host, &["ip", "neigh", "del", "10.65.0.1", "dev", name]);
+    exec(host, &["ip", "-6", "addr", "flush", "dev", name]);
+    let problems = pair.host.repair(&attachments).unwrap();
+    assert!(problems.len() >= 4, "{problems:?}");
+    assert_eq!(pair.host.check(&attachments[0]).unwrap(), [] as [&str; 0]);
+    let (from, _) = &pair.workloads[1];
+    for address in &attachments[0].addresses {
+        ping(from, *address).unwrap();
+    }
+    // A pair that is down is not switched on.
+    exec(host, &["ip", "link", "set", name, "down"]);
+    assert_eq!(pair.host.repair(&attachments).unwrap(), [] as [&str; 0]);
+}
+
+#[test]
 fn a_stale_host_end_is_replaced() {
     let (Some(host_namespace), Some(old), Some(new)) = (scratch(), scratch(), scratch()) else {
         return;
