@@ -73,6 +73,8 @@ pub enum Message {
     Detach(String, oneshot::Sender<Result<Option<Record>, String>>),
     /// By host-side interface. The answer is the differences from what ADD made.
     Check(String, oneshot::Sender<Result<Vec<String>, String>>),
+    /// What is attached.
+    Records(oneshot::Sender<Vec<Record>>),
     Status(oneshot::Sender<Value>),
     /// What the kernel has and what it shall decide, as of one moment.
     Verify(oneshot::Sender<Result<Box<Snapshot>, String>>),
@@ -288,6 +290,9 @@ impl Core {
                 }
                 Message::Check(interface, reply) => {
                     let _ = reply.send(self.check(&interface).map_err(|e| format!("{e:#}")));
+                }
+                Message::Records(reply) => {
+                    let _ = reply.send(self.records.all().cloned().collect());
                 }
                 Message::Status(reply) => {
                     let _ = reply.send(self.status());

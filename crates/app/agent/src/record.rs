@@ -28,6 +28,9 @@ pub struct Record {
     pub mac: [u8; 6],
     pub addresses: Vec<IpAddr>,
     pub mtu: u32,
+    /// The network that the runtime attached it to.
+    #[serde(default)]
+    pub network: String,
 }
 
 /// Which object the workload is.
@@ -74,6 +77,11 @@ impl Records {
         let mut by_interface = BTreeMap::new();
         for entry in fs::read_dir(&directory).with_context(|| directory.display().to_string())? {
             let path = entry?.path();
+            // A write that was cut short: the workload was never switched on by it.
+            if path.extension().is_some_and(|extension| extension == "new") {
+                let _ = fs::remove_file(&path);
+                continue;
+            }
             if path.extension().is_none_or(|extension| extension != "json") {
                 continue;
             }
@@ -158,12 +166,16 @@ mod tests {
             mac: [2; 6],
             addresses: vec!["10.0.0.1".parse().unwrap()],
             mtu: 1500,
+            network: "ocicat".into(),
         };
         let mut records = Records::open(&directory).unwrap();
         records.put(record.clone()).unwrap();
         fs::write(directory.join("attachments/broken.json"), "{").unwrap();
+        let cut_short = directory.join("attachments/ocwdef.new");
+        fs::write(&cut_short, "{").unwrap();
         let mut again = Records::open(&directory).unwrap();
         assert_eq!(again.all().collect::<Vec<_>>(), [&record]);
+        assert!(!cut_short.exists());
         again.remove("ocwabc").unwrap();
         again.remove("ocwabc").unwrap();
         assert_eq!(Records::open(&directory).unwrap().all().count(), 0);

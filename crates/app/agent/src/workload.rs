@@ -33,12 +33,43 @@ const GIVEN_FIRST: &str = "cni.projectcalico.org/podIP";
 #[serde(rename_all = "camelCase")]
 pub struct CniRequest {
     command: Command,
-    container_id: String,
+    #[serde(flatten)]
+    interface: Interface,
     #[serde(default)]
     netns: PathBuf,
-    ifname: String,
     #[serde(default)]
     args: std::collections::BTreeMap<String, String>,
+    /// The name of the network.
+    #[serde(default)]
+    network: String,
+    /// For CHECK: what ADD returned.
+    #[serde(default)]
+    prev_result: Value,
+    /// For GC: what is attached to the network.
+    #[serde(default)]
+    valid: Vec<Interface>,
+}
+
+/// One interface of one container.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Interface {
+    // As GC lists them.
+    #[serde(alias = "containerID")]
+    container_id: String,
+    ifname: String,
+}
+
+impl Interface {
+    /// The name of the host's end.
+    fn host_end(&self) -> String {
+        ocicat_kernel::attach::interface_name(&self.container_id, &self.ifname)
+    }
+
+    /// The same for each call about it.
+    fn handle(&self) -> String {
+        format!("cni.{}.{}", self.container_id, self.ifname)
+    }
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]
@@ -47,6 +78,7 @@ enum Command {
     Add,
     Del,
     Check,
+    Gc,
 }
 
 /// An error as CNI reports it.
@@ -100,8 +132,9 @@ impl Workloads {
     pub async fn cni(&self, request: CniRequest) -> Result<Value, Failure> {
         match request.command {
             Command::Add => self.add(&request).await,
-            Command::Del => self.delete(&request).await,
+            Command::Del => self.delete(&request.interface).await,
             Command::Check => self.check(&request).await,
+            Command::Gc => self.sweep(&request).await,
         }
     }
 
@@ -128,7 +161,8 @@ impl Workloads {
     async fn add(&self, request: &CniRequest) -> Result<Value, Failure> {
         let workload = workload(request)?;
         let (object, wanted) = self.read(&workload).await?;
-        let handle = handle(request);
+        let interface = &request.interface;
+        let handle = interface.handle();
         let addresses = match self.addresses.assign(&handle, &wanted).await {
             Ok(addresses) => addresses,
             Err(error) => {
@@ -139,18 +173,18 @@ impl Workloads {
                 return Err(Failure::new(101, "no address", format!("{error:#}")));
             }
         };
-        let interface =
-            ocicat_kernel::attach::interface_name(&request.container_id, &request.ifname);
-        let mac = ocicat_kernel::attach::workload_mac(&request.container_id, &request.ifname);
+        let (container_id, ifname) = (&interface.container_id, &interface.ifname);
+        let mac = ocicat_kernel::attach::workload_mac(container_id, ifname);
         let record = Record {
-            interface,
-            container_id: request.container_id.clone(),
-            ifname: request.ifname.clone(),
+            interface: interface.host_end(),
+            container_id: container_id.clone(),
+            ifname: ifname.clone(),
             netns: request.netns.clone(),
             workload: workload.clone(),
             mac: mac.0,
             addresses: addresses.clone(),
             mtu: self.mtu,
+            network: request.network.clone(),
         };
         let attach = Attach {
             record: record.clone(),
@@ -166,7 +200,7 @@ impl Workloads {
             failed => failed,
         };
         if let Err(failure) = told {
-            if let Err(undo) = self.delete(request).await {
+            if let Err(undo) = self.delete(interface).await {
                 tracing::error!(?undo, "could not undo a failed ADD");
             }
             return Err(failure);
@@ -174,11 +208,10 @@ impl Workloads {
         Ok(result(&record))
     }
 
-    async fn delete(&self, request: &CniRequest) -> Result<Value, Failure> {
+    async fn delete(&self, interface: &Interface) -> Result<Value, Failure> {
         let mut problems = Vec::new();
-        let interface =
-            ocicat_kernel::attach::interface_name(&request.container_id, &request.ifname);
-        let detached = self.ask(|reply| Message::Detach(interface, reply)).await?;
+        let host_end = interface.host_end();
+        let detached = self.ask(|reply| Message::Detach(host_end, reply)).await?;
         let record = match detached {
             Ok(record) => record,
             Err(error) => {
@@ -187,7 +220,7 @@ impl Workloads {
             }
         };
         if problems.is_empty() {
-            if let Err(error) = self.addresses.release(&handle(request)).await {
+            if let Err(error) = self.addresses.release(&interface.handle()).await {
                 problems.push(format!("{error:#}"));
             }
             if let Some(record) = record
@@ -208,9 +241,15 @@ impl Workloads {
     }
 
     async fn check(&self, request: &CniRequest) -> Result<Value, Failure> {
-        let interface =
-            ocicat_kernel::attach::interface_name(&request.container_id, &request.ifname);
-        let found = self.ask(|reply| Message::Check(interface, reply)).await?;
+        let host_end = request.interface.host_end();
+        let records = self.ask(Message::Records).await?;
+        let record = records.into_iter().find(|r| r.interface == host_end);
+        let found = self.ask(|reply| Message::Check(host_end, reply)).await?;
+        let told = record.map(|record| differing_result(&record, &request.prev_result));
+        let found = found.map(|differences| {
+            let told = told.into_iter().flatten();
+            differences.into_iter().chain(told).collect::<Vec<String>>()
+        });
         match found {
             Ok(differences) if differences.is_empty() => Ok(Value::Null),
             Ok(differences) => Err(Failure::new(
@@ -220,6 +259,28 @@ impl Workloads {
             )),
             Err(error) => Err(Failure::new(102, "cannot check", error)),
         }
+    }
+
+    /// Deletes what is attached to the network and not in the list. Goes on after failures.
+    async fn sweep(&self, request: &CniRequest) -> Result<Value, Failure> {
+        let mut problems = Vec::new();
+        for record in self.ask(Message::Records).await? {
+            let interface = Interface {
+                container_id: record.container_id,
+                ifname: record.ifname,
+            };
+            if record.network == request.network
+                && !request.valid.contains(&interface)
+                && let Err(failure) = self.delete(&interface).await
+            {
+                problems.push(failure.details);
+            }
+        }
+        if problems.is_empty() {
+            return Ok(Value::Null);
+        }
+        let details = problems.join("; ");
+        Err(Failure::new(11, "cannot detach wholly", details))
     }
 
     /// The object that the workload is, and the addresses it asks for.
@@ -337,9 +398,32 @@ fn networks(addresses: &[IpAddr]) -> Vec<String> {
         .collect()
 }
 
-/// The same for each call about one interface of one container.
-fn handle(request: &CniRequest) -> String {
-    format!("cni.{}.{}", request.container_id, request.ifname)
+/// How what the runtime remembers of ADD differs from what it was.
+fn differing_result(record: &Record, remembered: &Value) -> Vec<String> {
+    let own = result(record);
+    let list = |value: &Value, part: &str, field: &str| -> Vec<String> {
+        let items = value[part].as_array().into_iter().flatten();
+        let mut texts: Vec<String> = items
+            .filter_map(|item| Some(item[field].as_str()?.to_owned()))
+            .collect();
+        texts.sort_unstable();
+        texts
+    };
+    let mut differences = Vec::new();
+    for (part, field) in [
+        ("ips", "address"),
+        ("interfaces", "name"),
+        ("interfaces", "mac"),
+    ] {
+        // Without a result there is nothing to compare.
+        let given = remembered.get(part).is_some();
+        let (was, is) = (list(remembered, part, field), list(&own, part, field));
+        if given && was != is {
+            let (was, is) = (was.join(", "), is.join(", "));
+            differences.push(format!("prevResult has {part} {was}; ADD returned {is}"));
+        }
+    }
+    differences
 }
 
 /// The success result of ADD (CNI specification 1.1, section 5).

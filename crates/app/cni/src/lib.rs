@@ -6,8 +6,7 @@
 //!   runtime ◄── result or error on stdout ◄── answer (one JSON line)
 //! ```
 //!
-//! It holds no state, touches no interface, and decides nothing. ADD, DEL, CHECK and VERSION are
-//! served; STATUS and GC are refused with a clear error.
+//! It holds no state, touches no interface, and decides nothing.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -31,8 +30,28 @@ const LONGEST_CONFIGURATION: u64 = 1 << 20;
 struct Configuration {
     #[serde(default)]
     cni_version: Option<String>,
+    #[serde(default)]
+    name: String,
     #[serde(default = "default_socket")]
     agent_socket: String,
+    /// What ADD returned.
+    #[serde(default)]
+    prev_result: Value,
+    /// What is attached to the network, for GC.
+    #[serde(default, rename = "cni.dev/valid-attachments")]
+    valid_attachments: Option<Value>,
+}
+
+impl Default for Configuration {
+    fn default() -> Self {
+        Self {
+            cni_version: None,
+            name: String::new(),
+            agent_socket: default_socket(),
+            prev_result: Value::Null,
+            valid_attachments: None,
+        }
+    }
 }
 
 fn default_socket() -> String {
@@ -104,10 +123,7 @@ fn run(variables: &BTreeMap<String, String>, input: &[u8]) -> Result<Value, (Str
     let configuration: Configuration = match serde_json::from_slice(input) {
         Ok(configuration) => configuration,
         // VERSION may come without a configuration.
-        Err(_) if command == "VERSION" && input.trim_ascii().is_empty() => Configuration {
-            cni_version: None,
-            agent_socket: default_socket(),
-        },
+        Err(_) if command == "VERSION" && input.trim_ascii().is_empty() => Configuration::default(),
         Err(error) => {
             let failure = Failure::new(6, "cannot decode the network configuration", error);
             return Err((NEWEST.to_owned(), failure));
@@ -125,8 +141,18 @@ fn run(variables: &BTreeMap<String, String>, input: &[u8]) -> Result<Value, (Str
         let details = format!("{version}; supported: {}", VERSIONS.join(", "));
         return Err(fail(Failure::new(1, "incompatible CNI version", details)));
     }
-    let request = request(command, variables).map_err(fail)?;
-    let mut result = ask(&configuration.agent_socket, &request).map_err(fail)?;
+    let socket = &configuration.agent_socket;
+    if command == "STATUS" {
+        // Code 50: ADD would fail.
+        let status = ask(socket, &json!({ "op": "status" }));
+        let down = |failure: Failure| Failure {
+            code: 50,
+            ..failure
+        };
+        return status.map(|_| Value::Null).map_err(down).map_err(fail);
+    }
+    let request = request(command, variables, &configuration).map_err(fail)?;
+    let mut result = ask(socket, &request).map_err(fail)?;
     if command != "ADD" {
         return Ok(Value::Null);
     }
@@ -137,25 +163,60 @@ fn run(variables: &BTreeMap<String, String>, input: &[u8]) -> Result<Value, (Str
     Ok(result)
 }
 
-fn request(command: &str, variables: &BTreeMap<String, String>) -> Result<Value, Failure> {
+/// What is wrong with a variable, if anything (specification, section 2).
+fn fault(name: &str, value: &str) -> Option<&'static str> {
+    let is_word = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+    match name {
+        _ if value.is_empty() => Some("is needed and not set"),
+        "CNI_CONTAINERID" => {
+            let begins = value.starts_with(|c: char| c.is_ascii_alphanumeric());
+            let fits = begins && value.chars().all(is_word);
+            (!fits).then_some("expected a letter or digit, then letters, digits, '_', '.' or '-'")
+        }
+        "CNI_IFNAME" => {
+            let forbidden = |c: char| c == '/' || c == ':' || c.is_whitespace();
+            let fits = value.len() <= 15 && !matches!(value, "." | "..");
+            (!fits || value.contains(forbidden)).then_some(
+                "expected the name of an interface: at most 15 bytes, no '/', ':' or space",
+            )
+        }
+        "CNI_NETNS" => {
+            (!std::path::Path::new(value).exists()).then_some("there is no such network namespace")
+        }
+        _ => None,
+    }
+}
+
+fn request(
+    command: &str,
+    variables: &BTreeMap<String, String>,
+    configuration: &Configuration,
+) -> Result<Value, Failure> {
     let needed: &[&str] = match command {
         "ADD" | "CHECK" => &["CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME"],
         "DEL" => &["CNI_CONTAINERID", "CNI_IFNAME"],
-        "STATUS" | "GC" => {
-            return Err(Failure::new(
-                4,
-                "CNI_COMMAND",
-                format!("{command} is not supported yet"),
-            ));
+        "GC" => {
+            let Some(valid) = &configuration.valid_attachments else {
+                let details = "cni.dev/valid-attachments is needed for GC";
+                return Err(Failure::new(7, "invalid network configuration", details));
+            };
+            return Ok(json!({
+                "op": "cni",
+                "command": command,
+                "network": configuration.name,
+                "valid": valid,
+            }));
         }
         other => {
-            let details = format!("{other:?}: expected ADD, DEL, CHECK or VERSION");
+            let details = format!("{other:?}: expected ADD, DEL, CHECK, STATUS, GC or VERSION");
             return Err(Failure::new(4, "CNI_COMMAND", details));
         }
     };
     let get = |name: &str| variables.get(name).map_or("", String::as_str);
-    if let Some(absent) = needed.iter().find(|name| get(name).is_empty()) {
-        return Err(Failure::new(4, absent, "is needed and not set"));
+    for name in needed {
+        if let Some(fault) = fault(name, get(name)) {
+            return Err(Failure::new(4, name, format!("{:?}: {fault}", get(name))));
+        }
     }
     let mut arguments = BTreeMap::new();
     for pair in get("CNI_ARGS").split(';').filter(|pair| !pair.is_empty()) {
@@ -171,6 +232,8 @@ fn request(command: &str, variables: &BTreeMap<String, String>) -> Result<Value,
         "netns": get("CNI_NETNS"),
         "ifname": get("CNI_IFNAME"),
         "args": arguments,
+        "network": configuration.name,
+        "prevResult": configuration.prev_result,
     }))
 }
 
@@ -250,7 +313,7 @@ mod tests {
         let variables = variables(&[
             ("CNI_COMMAND", "ADD"),
             ("CNI_CONTAINERID", "c1"),
-            ("CNI_NETNS", "/run/netns/x"),
+            ("CNI_NETNS", "/proc/self/ns/net"),
             ("CNI_IFNAME", "eth0"),
             (
                 "CNI_ARGS",
@@ -296,8 +359,38 @@ mod tests {
         assert_eq!(code(&[("CNI_COMMAND", "JUMP")], config).code, 4);
         assert_eq!(code(&add, b"{").code, 6);
         assert_eq!(code(&add, br#"{"cniVersion":"9.9.9"}"#).code, 1);
-        let full = [add[0], add[1], add[2], ("CNI_NETNS", "/x")];
-        assert_eq!(code(&full, config).code, 11);
+        let netns = |path| [add[0], add[1], add[2], ("CNI_NETNS", path)];
+        assert_eq!(code(&netns("/proc/self/ns/net"), config).code, 11);
+        assert_eq!(code(&netns("/x"), config).msg, "CNI_NETNS");
+        for (name, value) in [("CNI_CONTAINERID", "c/.."), ("CNI_IFNAME", "a:b")] {
+            let mut wrong = netns("/proc/self/ns/net");
+            let at = wrong.iter().position(|(other, _)| *other == name).unwrap();
+            wrong[at].1 = value;
+            let failure = code(&wrong, config);
+            assert_eq!((failure.code, failure.msg.as_str()), (4, name));
+        }
+        assert_eq!(code(&[("CNI_COMMAND", "STATUS")], config).code, 50);
+        assert_eq!(code(&[("CNI_COMMAND", "GC")], config).code, 7);
+    }
+
+    #[test]
+    fn gc_says_what_is_still_attached() {
+        let (socket, thread) = agent("gc", r#"{"ok":true}"#);
+        let valid = json!([{ "containerID": "c1", "ifname": "eth0" }]);
+        let config = json!({
+            "cniVersion": "1.1.0", "name": "n", "agentSocket": socket,
+            "cni.dev/valid-attachments": valid,
+        });
+        let done = run(
+            &variables(&[("CNI_COMMAND", "GC")]),
+            config.to_string().as_bytes(),
+        );
+        let request = thread.join().unwrap();
+        assert_eq!(done.unwrap(), Value::Null);
+        assert_eq!(
+            (&request["network"], &request["valid"]),
+            (&json!("n"), &valid)
+        );
     }
 
     #[test]
