@@ -218,6 +218,38 @@ fn an_agent_that_is_removed_has_left_nothing() {
 }
 
 /// An agent that starts without the table that it left makes it again.
+/// STATUS, CHECK and GC of the CNI specification.
+#[test]
+fn a_runtime_may_ask_and_sweep() {
+    let Some(cluster) = Cluster::start(Choice::default()) else {
+        return;
+    };
+    let host = &cluster.hosts[0];
+    let stays = cluster.workload(0, "shop", "stays", &[]);
+    let goes = cluster.workload(0, "shop", "goes", &[]);
+    assert_eq!(
+        host.cni_with("STATUS", &stays, &json!({})),
+        (true, json!(null))
+    );
+    let result = |address: String| json!({ "prevResult": { "ips": [{ "address": address }] } });
+    let [v4, v6] =
+        [(0, 32), (1, 128)].map(|(at, length)| format!("{}/{length}", stays.addresses[at]));
+    let both = json!({ "prevResult": { "ips": [{ "address": v4 }, { "address": v6 }] } });
+    assert_eq!(host.cni_with("CHECK", &stays, &both), (true, json!(null)));
+    let (ok, answer) = host.cni_with("CHECK", &stays, &result("10.50.9.9/32".to_owned()));
+    assert_eq!((ok, &answer["code"]), (false, &json!(103)), "{answer}");
+    let valid = json!([{ "containerID": stays.container(), "ifname": "eth0" }]);
+    let of_other = json!({ "name": "other", "cni.dev/valid-attachments": [] });
+    assert!(host.cni_with("GC", &stays, &of_other).0);
+    assert!(arrives(&goes, &stays), "GC of another network");
+    let sweep = json!({ "cni.dev/valid-attachments": valid });
+    assert_eq!(host.cni_with("GC", &stays, &sweep), (true, json!(null)));
+    assert_eq!(host.cni_with("CHECK", &stays, &both), (true, json!(null)));
+    assert!(!host.cni_with("CHECK", &goes, &json!({})).0);
+    // What is gone is gone for DEL too.
+    assert!(host.cni_with("DEL", &goes, &json!({})).0);
+}
+
 #[test]
 fn a_table_that_somebody_deletes_comes_back() {
     let Some(mut cluster) = Cluster::start(Choice::default()) else {

@@ -431,6 +431,14 @@ impl Host {
     /// Runs the CNI plugin as a container runtime does.
     fn cni(&self, operation: &str, workload: &Workload) -> Value {
         let (namespace, name) = &workload.key;
+        let (ok, answer) = self.cni_with(operation, workload, &json!({}));
+        assert!(ok, "{operation} {namespace}/{name}: {answer}{}", self.log());
+        answer
+    }
+
+    /// The same with more in the network configuration. Returns whether it succeeded, and what it said.
+    pub fn cni_with(&self, operation: &str, workload: &Workload, more: &Value) -> (bool, Value) {
+        let (namespace, name) = &workload.key;
         let mut command = ocicat(&[]);
         command
             .arg0("ocicat-cni")
@@ -448,30 +456,26 @@ impl Host {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        let config = json!({
+        let mut config = json!({
             "cniVersion": "1.1.0", "name": "ocicat", "type": "ocicat-cni",
             "agentSocket": self.socket(),
         });
+        for (field, value) in more.as_object().into_iter().flatten() {
+            config[field] = value.clone();
+        }
         let mut child = self.namespace.run(|| command.spawn()).unwrap().unwrap();
         let mut stdin = child.stdin.take().expect("it is piped");
         stdin.write_all(config.to_string().as_bytes()).unwrap();
         drop(stdin);
         let output = child.wait_with_output().unwrap();
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let complaint = String::from_utf8_lossy(&output.stderr);
-        let ok = output.status.success();
-        assert!(
-            ok,
-            "{operation} {namespace}/{name}: {text}{complaint}{}",
-            self.log()
-        );
-        serde_json::from_str(&text).unwrap_or_default()
+        let answer = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        (output.status.success(), answer)
     }
 }
 
 impl Workload {
     /// What the CNI plugin knows it by.
-    fn container(&self) -> String {
+    pub fn container(&self) -> String {
         format!("{}.{}", self.key.0, self.key.1)
     }
 
