@@ -8,6 +8,7 @@
 //! everything known stays. Each kind reports once when its first list is complete.
 
 use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use ocicat_api::{Kind, ObjectKey};
 use ocicat_client::{Client, Event, Selection};
@@ -55,14 +56,34 @@ const OPTIONAL: [Kind; 9] = [
     Kind::WorkloadEndpoint,
 ];
 
-/// Starts a task for each kind. They end when the core does.
-pub fn start(client: &Client, core: &mpsc::Sender<Message>) -> Vec<JoinHandle<()>> {
-    KINDS
-        .map(|kind| tokio::spawn(follow(client.clone(), kind, core.clone())))
-        .into()
+/// What keeps the watches from the API server, so that one cause is told once and not by each of them at
+/// each attempt.
+#[derive(Debug, Default)]
+struct Outage(Mutex<HashSet<String>>);
+
+impl Outage {
+    /// Whether this is the first to meet the cause since a watch had an answer.
+    fn is_news(&self, cause: String) -> bool {
+        self.causes().insert(cause)
+    }
+
+    fn is_over(&self) -> bool {
+        !std::mem::take(&mut *self.causes()).is_empty()
+    }
+
+    fn causes(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-async fn follow(client: Client, kind: Kind, core: mpsc::Sender<Message>) {
+/// Starts a task for each kind. They end when the core does.
+pub fn start(client: &Client, core: &mpsc::Sender<Message>) -> Vec<JoinHandle<()>> {
+    let outage = Arc::new(Outage::default());
+    let follow = |kind| follow(client.clone(), kind, core.clone(), Arc::clone(&outage));
+    KINDS.map(|kind| tokio::spawn(follow(kind))).into()
+}
+
+async fn follow(client: Client, kind: Kind, core: mpsc::Sender<Message>, outage: Arc<Outage>) {
     let mut watch = client.watch(kind, Selection::all());
     let mut known: HashSet<ObjectKey> = HashSet::new();
     let mut listed: Option<HashSet<ObjectKey>> = None;
@@ -92,6 +113,9 @@ async fn follow(client: Client, kind: Kind, core: mpsc::Sender<Message>) {
                 messages.push(Message::Remove(key));
             }
             Event::Synced => {
+                if outage.is_over() {
+                    tracing::info!("the API server answers again");
+                }
                 if let Some(listed) = listed.take() {
                     messages.extend(known.difference(&listed).cloned().map(Message::Remove));
                     known = listed;
@@ -109,7 +133,11 @@ async fn follow(client: Client, kind: Kind, core: mpsc::Sender<Message>) {
                 }
             }
             Event::Interrupted(error) => {
-                tracing::warn!(%kind, %error, "the API server does not answer; trying again");
+                if outage.is_news(error.to_string()) {
+                    tracing::warn!(%kind, %error, "the API server does not answer; trying again");
+                } else {
+                    tracing::debug!(%kind, %error, "the API server does not answer");
+                }
             }
         }
         for message in messages {
@@ -117,5 +145,22 @@ async fn follow(client: Client, kind: Kind, core: mpsc::Sender<Message>) {
                 return;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_is_told_once_until_somebody_answers() {
+        let outage = Outage::default();
+        let refused = || "connection refused".to_owned();
+        assert!(!outage.is_over());
+        assert!(outage.is_news(refused()));
+        assert!(!outage.is_news(refused()));
+        assert!(outage.is_news("403 for pods".to_owned()));
+        assert!(outage.is_over());
+        assert!(outage.is_news(refused()));
     }
 }
