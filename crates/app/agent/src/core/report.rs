@@ -322,11 +322,22 @@ impl Core {
 
 pub(super) fn log_problem(object: &ObjectKey, problem: &Problem) {
     let Problem { field, message, .. } = problem;
+    // A selector's error points into its text on lines of their own.
+    let message = one_line(message);
     if problem.is_error() {
         tracing::error!(%object, field, "{message}");
     } else {
         tracing::warn!(%object, field, "{message}");
     }
+}
+
+/// A line of the log is one line.
+fn one_line(message: &str) -> String {
+    let lines = message.lines().map(str::trim);
+    let words: Vec<&str> = lines
+        .filter(|line| line.contains(char::is_alphanumeric))
+        .collect();
+    words.join(" | ")
 }
 
 fn text_of(problem: &Problem) -> FieldProblem {
@@ -346,5 +357,20 @@ fn decider_text(decider: &Decider) -> String {
     match decider {
         Decider::Rule(rule) | Decider::Undetermined(rule) => RuleRef::to_string(rule),
         other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_the_log_is_one_line() {
+        let message =
+            "column 20: expected '=='\n    app == 'a' && tier = 'b'\n                       ^";
+        assert_eq!(
+            one_line(message),
+            "column 20: expected '==' | app == 'a' && tier = 'b'"
+        );
     }
 }
