@@ -10,9 +10,9 @@ use crate::entries::Entries;
 use crate::group::{Group, Groups, Mark, Marks, UNCLAIMED};
 use crate::list::PortSets;
 use crate::outcome::{Outcomes, Rows};
-use crate::paint::{Applied, Sheet};
+use crate::paint::Sheet;
 use crate::question::Questions;
-use crate::row::{self, Budget, OverBudget};
+use crate::row::{Budget, OverBudget, RowMaker, RowRoom};
 use crate::stack::{Stack, Step, Table, Told};
 
 mod update;
@@ -40,6 +40,8 @@ pub(crate) struct Workshop<'a> {
     /// Room for lists that are made again and again.
     moves: Vec<Move>,
     marks: Vec<(u32, Mark)>,
+    applied: Vec<(u32, Truth)>,
+    room: RowRoom,
 }
 
 /// How a class differs from one without answers, for one stack.
@@ -88,6 +90,8 @@ impl<'a> Workshop<'a> {
             judged: Judged::default(),
             moves: Vec::new(),
             marks: Vec::new(),
+            applied: Vec::new(),
+            room: RowRoom::default(),
         }
     }
 
@@ -106,32 +110,40 @@ impl<'a> Workshop<'a> {
         }
     }
 
-    fn row_of_marks(
+    /// `maker` is made when it is first needed; all of its rows must be of the same stack.
+    fn row_of_marks<'s>(
         &mut self,
-        stack: &Stack,
-        signature: &Signature,
+        maker: &mut Option<RowMaker<'s>>,
+        stack: &'s Stack,
+        signature: &'s Signature,
         marks: &Marks,
-    ) -> Result<RowId, OverBudget> {
-        let sheet = self.sheet(stack, signature);
-        let off = |step: u32| {
-            let mark = (step, Mark::Truth(Truth::No));
-            marks.binary_search(&mark).is_ok()
+    ) -> Result<RowId, OverBudget>
+    where
+        'a: 's,
+    {
+        let maker = maker.get_or_insert_with(|| {
+            let room = std::mem::take(&mut self.room);
+            RowMaker::new(self.sheet(stack, signature), room)
+        });
+        let mut applied = std::mem::take(&mut self.applied);
+        applied.clear();
+        let bases: &[u32] = if signature.unclaimed {
+            &[]
+        } else {
+            &stack.bases
         };
-        let mut applied: Vec<(u32, Truth)> = Vec::with_capacity(marks.len() + 4);
-        if !signature.unclaimed {
-            let base = stack.bases.iter().copied().filter(|step| !off(*step));
-            applied.extend(base.map(|step| (step, Truth::Yes)));
+        add_applied(bases, marks, &mut applied);
+        let steps = applied.iter().copied();
+        let row = maker.make(signature, steps, self.outcomes, &self.budget);
+        self.applied = applied;
+        Ok(self.rows.intern(row?, self.outcomes))
+    }
+
+    /// Lets other stacks use the room of a maker.
+    fn put_away(&mut self, maker: Option<RowMaker<'_>>) {
+        if let Some(maker) = maker {
+            self.room = maker.into_room();
         }
-        applied.extend(marks.iter().filter_map(|(step, mark)| match mark {
-            Mark::Truth(truth) if *step < UNCLAIMED => Some((*step, *truth)),
-            _ => None,
-        }));
-        applied.sort_unstable();
-        let mut rules: Vec<Applied<'_>> = Vec::with_capacity(applied.len());
-        let applied = applied.into_iter();
-        rules.extend(applied.filter_map(|(step, truth)| Applied::new(&sheet, step, truth)));
-        let row = row::build(sheet, &rules, self.outcomes, &self.budget)?;
-        Ok(self.rows.intern(row, self.outcomes))
     }
 
     fn sheet<'s>(&self, stack: &'s Stack, signature: &'s Signature) -> Sheet<'s>
@@ -159,24 +171,44 @@ impl<'a> Workshop<'a> {
             classes: Vec::with_capacity(all.len()),
             ..Built::default()
         };
-        let result = self.build_claimed(stack, &all, &mut built);
+        let mut maker = None;
+        let result = self
+            .build_claimed(stack, &mut maker, &all, &mut built)
+            .and_then(|()| self.build_unclaimed(stack, &mut maker, &mut built));
+        self.put_away(maker);
         self.all = Some(all);
         result?;
-        let mut marks = Vec::new();
-        for class in &self.classes.unclaimed {
-            self.all_marks(stack, *class, &mut marks);
-            self.build_class(stack, *class, &marks, &mut built)?;
-        }
         built.classes.sort_unstable();
         Ok(built)
     }
 
-    fn build_claimed(
+    fn build_unclaimed<'s>(
         &mut self,
-        stack: &Stack,
+        stack: &'s Stack,
+        maker: &mut Option<RowMaker<'s>>,
+        built: &mut Built,
+    ) -> Result<(), OverBudget>
+    where
+        'a: 's,
+    {
+        let mut marks = Vec::new();
+        for class in &self.classes.unclaimed {
+            self.all_marks(stack, *class, &mut marks);
+            self.build_class((stack, maker), *class, &marks, built)?;
+        }
+        Ok(())
+    }
+
+    fn build_claimed<'s>(
+        &mut self,
+        stack: &'s Stack,
+        maker: &mut Option<RowMaker<'s>>,
         all: &[ClassId],
         built: &mut Built,
-    ) -> Result<(), OverBudget> {
+    ) -> Result<(), OverBudget>
+    where
+        'a: 's,
+    {
         let deviations = self.deviations(stack);
         let mut rest = deviations.as_slice();
         let mut marks = Vec::new();
@@ -191,23 +223,27 @@ impl<'a> Workshop<'a> {
             rest = after;
             marks.clear();
             marks.extend(own.iter().map(|(_, step, mark)| (*step, *mark)));
-            self.build_class(stack, *class, &marks, built)?;
+            self.build_class((stack, maker), *class, &marks, built)?;
         }
         Ok(())
     }
 
-    fn build_class(
+    fn build_class<'s>(
         &mut self,
-        stack: &Stack,
+        (stack, maker): (&'s Stack, &mut Option<RowMaker<'s>>),
         class: ClassId,
         marks: &Marks,
         built: &mut Built,
-    ) -> Result<(), OverBudget> {
+    ) -> Result<(), OverBudget>
+    where
+        'a: 's,
+    {
         let group = match built.numbers.get(marks) {
             Some(group) => *group,
             None => {
-                let signature = &*self.classes.items[&class].signature;
-                let row = self.row_of_marks(stack, signature, marks)?;
+                let classes: &'a Classes = self.classes;
+                let signature = &*classes.items[&class].signature;
+                let row = self.row_of_marks(maker, stack, signature, marks)?;
                 if built.distinct.insert(row) {
                     built.cells += self.cells_of(row);
                 }
@@ -404,7 +440,7 @@ impl<'a> Workshop<'a> {
             passed: Vec::new(),
             logged: Vec::new(),
         });
-        let row = self.rows.intern(Row::constant(outcome), self.outcomes);
+        let row = self.rows.intern(&Row::constant(outcome), self.outcomes);
         let group = Group::new(Box::default(), row, 0);
         let groups = Groups::new(std::iter::once(group));
         self.install(table, 0, groups, &[]);
@@ -429,6 +465,25 @@ impl<'a> Workshop<'a> {
             distinct.iter().map(|row| self.cells_of(*row)).sum(),
         )
     }
+}
+
+/// The steps whose far side is not false, sorted: those of `bases`, unless marks say otherwise, and
+/// those that marks name.
+fn add_applied(bases: &[u32], marks: &Marks, applied: &mut Vec<(u32, Truth)>) {
+    let truths = marks.iter().filter_map(|(step, mark)| match mark {
+        Mark::Truth(truth) if *step < UNCLAIMED => Some((*step, *truth)),
+        _ => None,
+    });
+    let mut truths = truths.peekable();
+    for base in bases {
+        while let Some(before) = truths.next_if(|(step, _)| step < base) {
+            applied.push(before);
+        }
+        let own = truths.next_if(|(step, _)| step == base);
+        applied.push(own.unwrap_or((*base, Truth::Yes)));
+    }
+    applied.extend(truths);
+    applied.retain(|(_, truth)| *truth != Truth::No);
 }
 
 /// Remembers, for each class whose own row is another one now, the row that was told.

@@ -9,7 +9,7 @@ use rustc_hash::FxHashMap;
 use super::{Move, Workshop};
 use crate::block::{Body, Truth};
 use crate::class::Signature;
-use crate::group::{Mark, Marks, UNCLAIMED};
+use crate::group::{Group, Mark, Marks, UNCLAIMED};
 use crate::slab::{BlockId, QuestionId, StackIndex};
 use crate::stack::{Stack, Table};
 
@@ -194,52 +194,67 @@ impl Workshop<'_> {
     /// Brings the rows of some classes up to date. `false` if the stack has to be built whole: it
     /// may exceed the budget.
     pub(crate) fn update(&mut self, stack: &mut Stack, task: Task<'_>) -> bool {
-        let edited = edited_places(stack);
+        let mut table = std::mem::take(&mut stack.table);
         let mut moves = std::mem::take(&mut self.moves);
-        let mut marks = std::mem::take(&mut self.marks);
         moves.clear();
+        let fits = self.add_moves(stack, &mut table, task, &mut moves);
+        if fits {
+            self.assign(&mut table, &moves);
+            stack.edited.clear();
+        }
+        self.moves = moves;
+        stack.table = table;
+        fits && !self.is_stale(&stack.table) && !self.exceeds(&stack.table)
+    }
+
+    /// Finds the groups of classes whose row may be another, and makes those that are new.
+    fn add_moves(
+        &mut self,
+        stack: &Stack,
+        table: &mut Table,
+        task: Task<'_>,
+        moves: &mut Vec<Move>,
+    ) -> bool {
+        let edited = edited_places(stack);
+        let classes = self.classes;
+        let mut maker = None;
+        let mut marks = std::mem::take(&mut self.marks);
         let mut near = 0;
         let mut fits = true;
         for again in task {
             let class = again.class;
-            let Some(item) = self.classes.items.get(&class) else {
+            let Some(item) = classes.items.get(&class) else {
                 continue;
             };
             let signature = &*item.signature;
-            let from = stack.table.group_near(class, &mut near);
-            if !self.marks_again((stack, from), &again, (signature, &edited), &mut marks) {
+            let from = table.group_near(class, &mut near);
+            let of_group = (stack, table.groups.get(from));
+            if !self.marks_again(of_group, &again, (signature, &edited), &mut marks) {
                 continue;
             }
-            let group = match stack.table.groups.find(&marks) {
+            let to = match table.groups.find(&marks) {
                 Ok(group) => group,
                 Err(at) => {
-                    let Ok(row) = self.row_of_marks(stack, signature, &marks) else {
+                    let Ok(row) = self.row_of_marks(&mut maker, stack, signature, &marks) else {
                         fits = false;
                         break;
                     };
-                    stack.table.cells += self.cells_of(row);
+                    table.cells += self.cells_of(row);
                     self.rows.retain(row);
-                    stack.table.groups.insert(at, &marks, row)
+                    table.groups.insert(at, &marks, row)
                 }
             };
-            moves.push(Move {
-                class,
-                from,
-                to: group,
-            });
+            moves.push(Move { class, from, to });
         }
-        if fits {
-            self.assign(&mut stack.table, &moves);
-            stack.edited.clear();
-        }
-        (self.moves, self.marks) = (moves, marks);
-        fits && !self.is_stale(&stack.table) && !self.exceeds(&stack.table)
+        self.put_away(maker);
+        self.marks = marks;
+        fits
     }
 
     /// The marks of a class of one group whose row may be another; `false` if they are the same.
     fn marks_again(
         &mut self,
-        (stack, from): (&Stack, u32),
+        (stack, group): (&Stack, &Group),
         again: &Again<'_>,
         (signature, edited): (&Signature, &[(BlockId, Range<u32>)]),
         marks: &mut Vec<(u32, Mark)>,
@@ -262,7 +277,6 @@ impl Workshop<'_> {
             }
         }
         if !again.unknown {
-            let group = stack.table.groups.get(from);
             if again.asked.is_empty() && marks.is_empty() && !group.stale {
                 return false;
             }
