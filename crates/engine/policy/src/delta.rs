@@ -12,7 +12,7 @@ use crate::Engine;
 use crate::class::{ClassChanges, Origin};
 use crate::local::Local;
 use crate::slab::{KindId, StackIndex};
-use crate::stack::{Stack, Told};
+use crate::stack::{Note, Stack, Told};
 use crate::status::PolicyReport;
 use crate::table::Workshop;
 
@@ -76,9 +76,9 @@ impl Engine {
                 continue;
             };
             if !new_stacks.contains(&index) {
-                let mut told = stack.table.told.take_rows();
-                tell_new_classes(&mut steps.fresh, stack, &new_classes, &mut told);
-                tell_rows(&mut steps.rows, stack, &told);
+                let mut notes = stack.table.told.take_notes();
+                tell_new_classes(&mut steps.fresh, stack, &new_classes, &mut notes);
+                tell_rows(&mut steps.rows, stack, &notes);
             }
             stack.table.told = Told::default();
         }
@@ -103,8 +103,8 @@ impl Engine {
         for index in indices {
             let stack = &mut self.stacks.items[index];
             workshop.follow_classes(&mut stack.table, changes);
-            let told = stack.table.told.take_rows();
-            tell_rows(&mut steps.going, stack, &told);
+            let notes = stack.table.told.take_notes();
+            tell_rows(&mut steps.going, stack, &notes);
             stack.table.told = Told::default();
         }
         self.tell_host_endpoints(&mut steps.going);
@@ -256,38 +256,44 @@ fn tell_new_classes(
     delta: &mut NodeDelta,
     stack: &Stack,
     new_classes: &[(ClassId, Origin)],
-    told: &mut Vec<(ClassId, Option<RowId>)>,
+    notes: &mut Vec<Note>,
 ) {
     let table = &stack.table;
     let told_default = table.told.default_row.or(table.default_row);
     for (class, origin) in new_classes {
-        let at = told.binary_search_by_key(class, |(class, _)| *class);
+        let at = notes.binary_search_by_key(class, |note| note.class);
         let row = match origin {
-            Origin::Class(_) => at.ok().and_then(|at| told[at].1),
+            Origin::Class(_) => at.ok().and_then(|at| notes[at].told),
             Origin::None | Origin::Itself => table
                 .row_of(*class)
                 .filter(|row| Some(*row) != told_default),
         };
         match at {
-            Ok(at) => told[at].1 = row,
-            Err(at) => told.insert(at, (*class, row)),
+            Ok(at) => notes[at].told = row,
+            Err(at) => {
+                let note = Note {
+                    class: *class,
+                    told: row,
+                    now: table.own_row_of(*class),
+                };
+                notes.insert(at, note);
+            }
         }
         delta.extend(row.map(|row| Change::StackRow(stack.id, *class, Some(row))));
     }
 }
 
 /// What differs from what was told of a table.
-fn tell_rows(delta: &mut NodeDelta, stack: &Stack, told: &[(ClassId, Option<RowId>)]) {
+fn tell_rows(delta: &mut NodeDelta, stack: &Stack, notes: &[Note]) {
     let table = &stack.table;
     let told_default = table.told.default_row.or(table.default_row);
     if let Some(row) = table.default_row.filter(|row| Some(*row) != told_default) {
         delta.push(Change::Stack(stack.id, stack.key.direction, row));
     }
-    let mut near = 0;
-    for (class, told) in told {
-        let own = table.own_row(table.group_near(*class, &mut near));
-        if own != *told {
-            delta.push(Change::StackRow(stack.id, *class, own));
+    for Note { class, told, now } in notes {
+        debug_assert_eq!(*now, table.own_row_of(*class));
+        if now != told {
+            delta.push(Change::StackRow(stack.id, *class, *now));
         }
     }
 }

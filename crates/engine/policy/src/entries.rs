@@ -61,19 +61,11 @@ impl Entries {
     }
 
     pub(crate) fn get(&self, class: ClassId) -> Option<u32> {
-        self.get_near(class, &mut 0)
-    }
-
-    /// Likewise, and quicker where classes are asked for in order. `near` is first zero, and for
-    /// the next class what it was left as.
-    pub(crate) fn get_near(&self, class: ClassId, near: &mut usize) -> Option<u32> {
-        let begins = |number: usize| self.chunks.get(number).is_some_and(|c| c.first <= class);
-        let holds = |number: &usize| begins(*number) && !begins(*number + 1);
-        let chunk = [*near, *near + 1].into_iter().find(holds);
-        let number = chunk.or_else(|| self.chunk_of(class))?;
-        *near = number;
-        let chunk = &self.chunks[number];
-        chunk.find(class).ok().map(|at| chunk.entries[at].1)
+        let place = self.place_of(class, 0);
+        place
+            .at
+            .ok()
+            .map(|at| self.chunks[place.chunk].entries[at].1)
     }
 
     /// The chunk that has the class, if any has. `None` if it is before all.
@@ -89,15 +81,31 @@ impl Entries {
     }
 
     pub(crate) fn insert(&mut self, class: ClassId, group: u32) {
-        let Some(number) = self
-            .chunk_of(class)
-            .or(self.chunks.len().checked_sub(1).map(|_| 0))
-        else {
+        let place = self.place_of(class, 0);
+        self.insert_at(place, class, group);
+    }
+
+    pub(crate) fn remove(&mut self, class: ClassId) {
+        let place = self.place_of(class, 0);
+        self.remove_at(place);
+    }
+
+    /// `near` is a chunk that may have the class.
+    fn place_of(&self, class: ClassId, near: usize) -> Place {
+        let begins = |number: usize| self.chunks.get(number).is_some_and(|c| c.first <= class);
+        let holds = |number: &usize| begins(*number) && !begins(*number + 1);
+        let chunk = [near, near + 1].into_iter().find(holds);
+        let chunk = chunk.or_else(|| self.chunk_of(class)).unwrap_or(0);
+        let at = self.chunks.get(chunk).map_or(Err(0), |c| c.find(class));
+        Place { chunk, at }
+    }
+
+    fn insert_at(&mut self, place: Place, class: ClassId, group: u32) {
+        let Some(chunk) = self.chunks.get_mut(place.chunk) else {
             *self = Self::new(&[(class, group)]);
             return;
         };
-        let chunk = &mut self.chunks[number];
-        match chunk.find(class) {
+        match place.at {
             Ok(at) => chunk.entries[at].1 = group,
             Err(at) => {
                 if chunk.entries.len() == chunk.entries.capacity() {
@@ -109,22 +117,20 @@ impl Entries {
                 if chunk.entries.len() > MOST {
                     let entries = chunk.entries.split_off(MOST / 2);
                     let first = entries[0].0;
-                    self.chunks.insert(number + 1, Chunk { first, entries });
+                    self.chunks
+                        .insert(place.chunk + 1, Chunk { first, entries });
                 }
             }
         }
     }
 
-    pub(crate) fn remove(&mut self, class: ClassId) {
-        let Some(number) = self.chunk_of(class) else {
-            return;
-        };
-        let chunk = &mut self.chunks[number];
-        if let Ok(at) = chunk.find(class) {
+    fn remove_at(&mut self, place: Place) {
+        if let Ok(at) = place.at {
+            let chunk = &mut self.chunks[place.chunk];
             chunk.entries.remove(at);
             self.count -= 1;
             if chunk.entries.len() < FEWEST {
-                self.join(number);
+                self.join(place.chunk);
             }
         }
     }
@@ -145,11 +151,80 @@ impl Entries {
     }
 }
 
+/// Where an entry is, or would be: the chunk, and the place there.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    chunk: usize,
+    at: Result<usize, usize>,
+}
+
+/// Asks for the groups of classes that come in order, and gives them others on the way.
+#[derive(Debug)]
+pub(crate) struct Walk<'e> {
+    entries: &'e mut Entries,
+    class: ClassId,
+    place: Place,
+}
+
+impl<'e> Walk<'e> {
+    pub(crate) fn new(entries: &'e mut Entries) -> Self {
+        Self {
+            place: entries.place_of(ClassId(0), 0),
+            class: ClassId(0),
+            entries,
+        }
+    }
+
+    /// The group of the next class.
+    pub(crate) fn next(&mut self, class: ClassId) -> Option<u32> {
+        self.class = class;
+        self.place = self.entries.place_of(class, self.place.chunk);
+        let chunk = self.entries.chunks.get(self.place.chunk)?;
+        self.place.at.ok().map(|at| chunk.entries[at].1)
+    }
+
+    /// Gives the class that was asked for another group, or none. Once for each.
+    pub(crate) fn set(&mut self, group: Option<u32>) {
+        match group {
+            Some(group) => self.entries.insert_at(self.place, self.class, group),
+            None => self.entries.remove_at(self.place),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+
+    /// Asks for some classes in order. Some of them come, go or change; every class that is in
+    /// none of these is left alone.
+    fn walk_all(entries: &mut Entries, expected: &mut BTreeMap<ClassId, u32>, round: u32) {
+        let mut walk = Walk::new(entries);
+        for class in (0..4_010).filter(|class| class % 5 > 1).map(ClassId) {
+            assert_eq!(walk.next(class), expected.get(&class).copied());
+            match (class.0 / 300 + class.0 + round) % 11 {
+                0..=4 => {
+                    walk.set(Some(class.0 + round));
+                    expected.insert(class, class.0 + round);
+                }
+                5..=6 => {
+                    walk.set(None);
+                    expected.remove(&class);
+                }
+                _ => {}
+            }
+        }
+        // In no order it is right too.
+        for class in [7, 3_000, 0, 2_999].map(ClassId) {
+            assert_eq!(walk.next(class), expected.get(&class).copied());
+        }
+        let found: Vec<Entry> = entries.iter().collect();
+        let expected: Vec<Entry> = expected.iter().map(|(c, g)| (*c, *g)).collect();
+        assert_eq!(found, expected);
+        assert_eq!(entries.len(), expected.len());
+    }
 
     #[test]
     fn entries_come_and_go() {
@@ -174,15 +249,10 @@ mod tests {
                     .iter()
                     .eq(expected.iter().map(|(class, group)| (*class, *group)))
             );
-            let mut near = 0;
             for class in (0..4_010).map(ClassId) {
                 assert_eq!(entries.get(class), expected.get(&class).copied());
-                assert_eq!(entries.get_near(class, &mut near), entries.get(class));
             }
-            assert_eq!(
-                entries.get_near(ClassId(7), &mut near),
-                entries.get(ClassId(7))
-            );
+            walk_all(&mut entries, &mut expected, round);
             assert!(
                 entries
                     .chunks

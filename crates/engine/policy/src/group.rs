@@ -26,8 +26,6 @@ pub(crate) const UNCLAIMED: u32 = u32::MAX;
 #[derive(Debug)]
 pub(crate) struct Group {
     pub(crate) marks: Box<Marks>,
-    /// A bit for each step that has a mark, and for others.
-    steps: u64,
     /// Held.
     pub(crate) row: RowId,
     /// Entries of the table in the group.
@@ -39,7 +37,6 @@ pub(crate) struct Group {
 impl Group {
     pub(crate) fn new(marks: Box<Marks>, row: RowId, users: u32) -> Self {
         Self {
-            steps: bits(&marks),
             marks,
             row,
             users,
@@ -61,6 +58,8 @@ fn bits(marks: &Marks) -> u64 {
 #[derive(Debug, Default)]
 pub(crate) struct Groups {
     items: Vec<Option<Group>>,
+    /// Of each group: a bit for each step that has a mark, and for others.
+    steps: Vec<u64>,
     free: Vec<u32>,
     /// How many are stale.
     stale: usize,
@@ -75,8 +74,16 @@ impl Groups {
             items: groups.map(Some).collect(),
             ..Self::default()
         };
+        groups.mark_steps();
         groups.index();
         groups
+    }
+
+    fn mark_steps(&mut self) {
+        let groups = self.items.iter().map(Option::as_ref);
+        let steps = groups.map(|group| group.map_or(0, |group| bits(&group.marks)));
+        self.steps.clear();
+        self.steps.extend(steps);
     }
 
     pub(crate) fn get(&self, number: u32) -> &Group {
@@ -117,10 +124,12 @@ impl Groups {
         let number = match self.free.pop() {
             Some(number) => {
                 self.items[number as usize] = group;
+                self.steps[number as usize] = bits(marks);
                 number
             }
             None => {
                 self.items.push(group);
+                self.steps.push(bits(marks));
                 u32::try_from(self.items.len() - 1).unwrap_or(u32::MAX)
             }
         };
@@ -131,6 +140,7 @@ impl Groups {
     pub(crate) fn remove(&mut self, number: u32) -> Option<Group> {
         let group = self.items[number as usize].take()?;
         self.free.push(number);
+        self.steps[number as usize] = 0;
         if group.stale {
             self.stale -= 1;
         } else {
@@ -149,18 +159,19 @@ impl Groups {
     pub(crate) fn strike(&mut self, steps: &[u32]) {
         let struck = |(step, _): &(u32, Mark)| steps.binary_search(step).is_ok();
         let any = steps.iter().fold(0, |bits, step| bits | bit(*step));
-        for (number, group) in (0u32..).zip(&mut self.items) {
-            if let Some(group) = group
-                && group.steps & any != 0
-                && group.marks.iter().any(struck)
-            {
+        for (number, own) in (0u32..).zip(&mut self.steps) {
+            if *own & any == 0 {
+                continue;
+            }
+            let group = self.items[number as usize].as_mut();
+            if let Some(group) = group.filter(|group| group.marks.iter().any(struck)) {
                 if !group.stale {
                     forget(&mut self.numbers, &group.marks, number);
                     self.stale += 1;
                 }
                 let kept = group.marks.iter().filter(|mark| !struck(mark));
                 group.marks = kept.copied().collect();
-                group.steps = bits(&group.marks);
+                *own = bits(&group.marks);
                 group.stale = true;
             }
         }
@@ -176,8 +187,8 @@ impl Groups {
                 }
             }
             group.marks.sort_unstable();
-            group.steps = bits(&group.marks);
         }
+        self.mark_steps();
         self.index();
     }
 

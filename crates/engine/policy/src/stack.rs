@@ -123,22 +123,41 @@ pub(crate) struct Table {
 #[derive(Debug, Default)]
 pub(crate) struct Told {
     pub(crate) default_row: Option<RowId>,
-    /// By class; what was noted first counts.
-    rows: Vec<(ClassId, Option<RowId>)>,
+    notes: Vec<Note>,
+}
+
+/// A class has another row of its own; `None` is the default row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Note {
+    pub(crate) class: ClassId,
+    /// What was told, and what is to be told.
+    pub(crate) told: Option<RowId>,
+    pub(crate) now: Option<RowId>,
 }
 
 impl Told {
-    /// The row that was told of a class, before it gets another.
-    pub(crate) fn note(&mut self, class: ClassId, row: Option<RowId>) {
-        self.rows.push((class, row));
+    /// Of a class that is noted several times, the first note says what was told and the last one
+    /// what is to be told.
+    pub(crate) fn note(&mut self, note: Note) {
+        self.notes.push(note);
     }
 
-    /// What was told of each class that was noted, sorted.
-    pub(crate) fn take_rows(&mut self) -> Vec<(ClassId, Option<RowId>)> {
-        let mut rows = std::mem::take(&mut self.rows);
-        rows.sort_by_key(|(class, _)| *class);
-        rows.dedup_by_key(|(class, _)| *class);
-        rows
+    pub(crate) fn note_all(&mut self, notes: &[Note]) {
+        self.notes.extend_from_slice(notes);
+    }
+
+    /// One note of each class that was noted, sorted.
+    pub(crate) fn take_notes(&mut self) -> Vec<Note> {
+        let mut notes = std::mem::take(&mut self.notes);
+        notes.sort_by_key(|note| note.class);
+        notes.dedup_by(|later, note| {
+            let same = later.class == note.class;
+            if same {
+                note.now = later.now;
+            }
+            same
+        });
+        notes
     }
 }
 
@@ -154,12 +173,6 @@ impl Table {
 
     pub(crate) fn group_of(&self, class: ClassId) -> u32 {
         self.entries.get(class).unwrap_or(self.default_group)
-    }
-
-    /// Likewise; `near` as for [`Entries::get_near`].
-    pub(crate) fn group_near(&self, class: ClassId, near: &mut usize) -> u32 {
-        let found = self.entries.get_near(class, near);
-        found.unwrap_or(self.default_group)
     }
 
     pub(crate) fn own_row(&self, group: u32) -> Option<RowId> {

@@ -13,10 +13,11 @@ use crate::outcome::{Outcomes, Rows};
 use crate::paint::Sheet;
 use crate::question::Questions;
 use crate::row::{Budget, OverBudget, RowMaker, RowRoom};
-use crate::stack::{Stack, Step, Table, Told};
+use crate::stack::{Note, Stack, Step, Table, Told};
 
 mod update;
 
+use update::Ways;
 pub(crate) use update::{Asked, Judged, Task};
 
 /// What tables are made from.
@@ -38,7 +39,7 @@ pub(crate) struct Workshop<'a> {
     all: Option<Vec<ClassId>>,
     pub(crate) judged: Judged,
     /// Room for lists that are made again and again.
-    moves: Vec<Move>,
+    ways: Ways,
     marks: Vec<(u32, Mark)>,
     applied: Vec<(u32, Truth)>,
     room: RowRoom,
@@ -47,12 +48,37 @@ pub(crate) struct Workshop<'a> {
 /// How a class differs from one without answers, for one stack.
 type Deviation = (ClassId, u32, Mark);
 
-/// A class that comes to another group.
+/// How classes come from one group to another.
 #[derive(Debug, Clone, Copy)]
-struct Move {
-    class: ClassId,
+struct Way {
     from: u32,
     to: u32,
+    /// Their own rows.
+    old: Option<RowId>,
+    new: Option<RowId>,
+    /// How many go.
+    count: u32,
+}
+
+impl Way {
+    fn new(table: &Table, from: u32, to: u32) -> Self {
+        Self {
+            from,
+            to,
+            old: table.own_row(from),
+            new: table.own_row(to),
+            count: 0,
+        }
+    }
+
+    /// What a class that goes has to note.
+    fn note(&self, class: ClassId) -> Option<Note> {
+        (self.old != self.new).then_some(Note {
+            class,
+            told: self.old,
+            now: self.new,
+        })
+    }
 }
 
 /// A table that is made whole.
@@ -88,7 +114,7 @@ impl<'a> Workshop<'a> {
             loaded: None,
             all: None,
             judged: Judged::default(),
-            moves: Vec::new(),
+            ways: Ways::default(),
             marks: Vec::new(),
             applied: Vec::new(),
             room: RowRoom::default(),
@@ -360,37 +386,34 @@ impl<'a> Workshop<'a> {
         self.discard(std::mem::replace(table, new));
     }
 
-    /// Puts classes from one group into another; without repeats.
-    fn assign(&mut self, table: &mut Table, moves: &[Move]) {
-        let mut left = Vec::new();
-        for Move { class, from, to } in moves {
-            let from = *from;
-            if from == *to {
-                continue;
-            }
-            let old = table.own_row(from);
-            if old != table.own_row(*to) {
-                table.told.note(*class, old);
-            }
-            if from != table.default_group {
-                let group = table.groups.get_mut(from);
-                group.users -= 1;
-                if group.users == 0 {
-                    left.push(from);
-                }
-            }
-            if *to == table.default_group {
-                table.entries.remove(*class);
-            } else {
-                table.groups.get_mut(*to).users += 1;
-                table.entries.insert(*class, *to);
-            }
+    /// Puts a class into another group.
+    fn assign(&mut self, table: &mut Table, class: ClassId, to: u32) {
+        let from = table.group_of(class);
+        if from == to {
+            return;
         }
-        left.sort_unstable();
-        left.dedup();
-        for group in left {
-            if table.groups.get(group).users == 0
-                && let Some(group) = table.groups.remove(group)
+        if to == table.default_group {
+            table.entries.remove(class);
+        } else {
+            table.entries.insert(class, to);
+        }
+        let way = Way::new(table, from, to);
+        way.note(class).into_iter().for_each(|n| table.told.note(n));
+        self.count(table, &[Way { count: 1, ..way }]);
+    }
+
+    /// So many classes went from one group to another.
+    fn count(&mut self, table: &mut Table, ways: &[Way]) {
+        let default = table.default_group;
+        let ways = || ways.iter().filter(|way| way.from != way.to);
+        for way in ways().filter(|way| way.to != default) {
+            table.groups.get_mut(way.to).users += way.count;
+        }
+        for way in ways().filter(|way| way.from != default) {
+            let group = table.groups.get_mut(way.from);
+            group.users -= way.count;
+            if group.users == 0
+                && let Some(group) = table.groups.remove(way.from)
             {
                 table.cells -= self.cells_of(group.row);
                 self.rows.release(group.row);
@@ -401,22 +424,20 @@ impl<'a> Workshop<'a> {
     /// A new class is treated as the class that its members come from, until more is known; a
     /// class that went is forgotten.
     pub(crate) fn follow_classes(&mut self, table: &mut Table, changes: &ClassChanges) {
-        let mut moves = Vec::new();
         for (class, origin) in changes.new_with_origin() {
             let group = table.group_of(origin);
             // This row is told first: it is what the members had.
-            table.told.note(class, table.own_row(group));
-            moves.push((class, group));
+            let row = table.own_row(group);
+            table.told.note(Note {
+                class,
+                told: row,
+                now: row,
+            });
+            self.assign(table, class, group);
         }
-        let dead = changes.dead.iter();
-        moves.extend(dead.map(|class| (*class, table.default_group)));
-        let moves = moves.into_iter().map(|(class, to)| Move {
-            class,
-            from: table.group_of(class),
-            to,
-        });
-        let moves: Vec<Move> = moves.collect();
-        self.assign(table, &moves);
+        for class in &changes.dead {
+            self.assign(table, *class, table.default_group);
+        }
     }
 
     /// Lets go of all rows of a table that is no longer used.
@@ -486,25 +507,30 @@ fn add_applied(bases: &[u32], marks: &Marks, applied: &mut Vec<(u32, Truth)>) {
     applied.retain(|(_, truth)| *truth != Truth::No);
 }
 
-/// Remembers, for each class whose own row is another one now, the row that was told.
+/// Notes each class whose own row is another one now.
 fn note_differences(
     told: &mut Told,
     old: impl Iterator<Item = (ClassId, RowId)>,
     new: impl Iterator<Item = (ClassId, RowId)>,
 ) {
+    let mut note = |class, old, new| {
+        told.note(Note {
+            class,
+            told: old,
+            now: new,
+        });
+    };
     let mut new = new.peekable();
     for (class, row) in old {
-        while let Some((added, _)) = new.next_if(|(other, _)| *other < class) {
-            told.note(added, None);
+        while let Some((added, row)) = new.next_if(|(other, _)| *other < class) {
+            note(added, None, Some(row));
         }
         match new.next_if(|(other, _)| *other == class) {
             Some((_, same)) if same == row => {}
-            _ => {
-                told.note(class, Some(row));
-            }
+            other => note(class, Some(row), other.map(|(_, row)| row)),
         }
     }
-    for (added, _) in new {
-        told.note(added, None);
+    for (added, row) in new {
+        note(added, None, Some(row));
     }
 }

@@ -346,10 +346,14 @@ impl Engine {
         let mut changed: Vec<(BlockId, Option<Vec<u32>>)> = Vec::new();
         for (id, old) in &self.blocks.changed {
             let block = &self.blocks.items[*id];
+            let rules = self.blocks.edited_rules(*id);
+            if rules.as_ref().is_some_and(Vec::is_empty) {
+                continue;
+            }
             for (stack, _) in &block.stacks {
                 touched.entry(*stack).or_default().push(changed.len());
             }
-            changed.push((*id, self.blocks.edited_rules(*id)));
+            changed.push((*id, rules));
             let stacks = || block.stacks.iter().map(|(stack, _)| *stack);
             if stacks().all(|stack| work.whole.contains(&stack)) {
                 continue;
