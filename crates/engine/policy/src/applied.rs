@@ -99,6 +99,11 @@ impl<'a> Applied<'a> {
         })
     }
 
+    /// Whether the rule may match protocols that nobody names.
+    pub(crate) fn concerns_rest(&self) -> bool {
+        !self.only_named
+    }
+
     /// Whether the rule may match a part of the plane.
     pub(crate) fn concerns(&self, plane: Plane) -> bool {
         !self.only_named || plane.protocol.is_some_and(|p| self.named.contains(p))
@@ -161,7 +166,7 @@ impl<'a> Rules<'a> {
         places.resize(sheet.steps.len(), NEW);
         Self {
             sheet,
-            shared: Vec::new(),
+            shared: Vec::with_capacity(16),
             places,
             own: Vec::new(),
             chosen,

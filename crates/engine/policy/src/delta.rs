@@ -31,7 +31,6 @@ pub struct Commit {
 #[derive(Debug, Default)]
 pub(crate) struct Steps {
     fresh: NodeDelta,
-    rows: NodeDelta,
     merging: NodeDelta,
     going: NodeDelta,
     dead_rows: Vec<RowId>,
@@ -71,21 +70,34 @@ impl Engine {
         tables.sort_unstable();
         tables.dedup();
         let new_classes: Vec<(ClassId, Origin)> = changes.new_classes().collect();
+        let mut noted: Vec<(StackIndex, Vec<Note>)> = Vec::with_capacity(tables.len());
         for index in tables {
             let Some(stack) = self.stacks.items.get_mut(index) else {
                 continue;
             };
-            if !new_stacks.contains(&index) {
-                let mut notes = stack.table.told.take_notes();
-                tell_new_classes(&mut steps.fresh, stack, &new_classes, &mut notes);
-                tell_rows(&mut steps.rows, stack, &notes);
+            if new_stacks.contains(&index) {
+                stack.table.told = Told::default();
+                continue;
             }
-            stack.table.told = Told::default();
+            let mut notes = stack.table.told.take_notes();
+            tell_new_classes(&mut steps.fresh, stack, &new_classes, &mut notes);
+            noted.push((index, notes));
         }
         self.tell_addresses(&mut steps.fresh, &changes.moved);
         self.tell_endpoints(&mut steps.fresh);
         self.tell_gone_host_endpoints(&mut steps.fresh);
         self.tell_host_endpoints(&mut steps.fresh);
+        let count: usize = noted.iter().map(|(_, notes)| notes.len()).sum();
+        if count > 0 {
+            // With these nearly all is told.
+            let dead = steps.dead_rows.len();
+            steps.fresh.reserve_exact(count + dead + dead / 8 + 64);
+        }
+        for (index, notes) in noted {
+            let stack = &mut self.stacks.items[index];
+            tell_rows(&mut steps.fresh, stack, &notes);
+            stack.table.told = Told::default();
+        }
     }
 
     /// Classes that became one.
@@ -111,24 +123,17 @@ impl Engine {
     }
 
     /// What nothing refers to any more, and the whole.
-    pub(crate) fn tell_rest(&mut self, mut steps: Steps) -> Commit {
-        steps
-            .going
-            .extend(self.gone_stacks.drain(..).map(Change::StackRemoved));
-        let mut dead_rows = std::mem::take(&mut steps.dead_rows);
-        dead_rows.extend(self.rows.take_dead(&mut self.outcomes));
-        steps
-            .going
-            .extend(dead_rows.into_iter().map(|row| Change::Row(row, None)));
-        let dead = self.outcomes.take_dead().into_iter();
-        steps
-            .going
-            .extend(dead.map(|outcome| Change::Outcome(outcome, None)));
-        let (reports, removed) = self.take_reports();
+    pub(crate) fn tell_rest(&mut self, steps: Steps) -> Commit {
         let mut delta = steps.fresh;
-        for later in [steps.rows, steps.merging, steps.going] {
-            delta.extend(later);
-        }
+        delta.extend(steps.merging);
+        delta.extend(steps.going);
+        delta.extend(self.gone_stacks.drain(..).map(Change::StackRemoved));
+        let dead_rows = steps.dead_rows.into_iter();
+        let dead_rows = dead_rows.chain(self.rows.take_dead(&mut self.outcomes));
+        delta.extend(dead_rows.map(|row| Change::Row(row, None)));
+        let dead = self.outcomes.take_dead().into_iter();
+        delta.extend(dead.map(|outcome| Change::Outcome(outcome, None)));
+        let (reports, removed) = self.take_reports();
         Commit {
             delta,
             reports,

@@ -18,34 +18,21 @@ type Entry = (ClassId, u32);
 /// all others.
 #[derive(Debug, Default)]
 pub(crate) struct Entries {
-    chunks: Vec<Chunk>,
+    /// Of each chunk: it has no entry of a class before this one. Few, so that they are looked
+    /// through without waiting for memory.
+    firsts: Vec<ClassId>,
+    /// Never empty.
+    chunks: Vec<Vec<Entry>>,
     count: usize,
-}
-
-/// Never empty.
-#[derive(Debug)]
-struct Chunk {
-    /// No entry is of a class before this one.
-    first: ClassId,
-    entries: Vec<Entry>,
-}
-
-impl Chunk {
-    fn find(&self, class: ClassId) -> Result<usize, usize> {
-        self.entries
-            .binary_search_by_key(&class, |(class, _)| *class)
-    }
 }
 
 impl Entries {
     /// From entries that are sorted by class, without repeats.
     pub(crate) fn new(entries: &[Entry]) -> Self {
-        let chunk = |entries: &[Entry]| Chunk {
-            first: entries[0].0,
-            entries: entries.to_vec(),
-        };
+        let chunks = entries.chunks(CHUNK);
         Self {
-            chunks: entries.chunks(CHUNK).map(chunk).collect(),
+            firsts: chunks.clone().map(|chunk| chunk[0].0).collect(),
+            chunks: chunks.map(<[Entry]>::to_vec).collect(),
             count: entries.len(),
         }
     }
@@ -55,29 +42,61 @@ impl Entries {
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = Entry> + '_ {
-        self.chunks
-            .iter()
-            .flat_map(|chunk| chunk.entries.iter().copied())
+        self.chunks.iter().flatten().copied()
     }
 
     pub(crate) fn get(&self, class: ClassId) -> Option<u32> {
         let place = self.place_of(class, 0);
-        place
-            .at
-            .ok()
-            .map(|at| self.chunks[place.chunk].entries[at].1)
+        place.at.ok().map(|at| self.chunks[place.chunk][at].1)
     }
 
-    /// The chunk that has the class, if any has. `None` if it is before all.
-    fn chunk_of(&self, class: ClassId) -> Option<usize> {
+    /// The chunk that has the class, if any has.
+    fn chunk_of(&self, class: ClassId) -> usize {
         // New classes have the highest numbers: that is one look instead of many.
-        match self.chunks.last() {
-            Some(last) if last.first <= class => Some(self.chunks.len() - 1),
+        match self.firsts.last() {
+            Some(last) if *last <= class => self.firsts.len() - 1,
             _ => {
-                let after = self.chunks.partition_point(|chunk| chunk.first <= class);
-                after.checked_sub(1)
+                let after = self.firsts.partition_point(|first| *first <= class);
+                after.saturating_sub(1)
             }
         }
+    }
+
+    /// Where a class is in a chunk, or would be. Classes have numbers in a row, and much the same
+    /// part of them is here: the first look is where the class would be if they were spread evenly.
+    fn find(&self, chunk: usize, class: ClassId) -> Result<usize, usize> {
+        /// So many entries share a cache line.
+        const NEAR: usize = 8;
+        let Some(entries) = self.chunks.get(chunk) else {
+            return Err(0);
+        };
+        let first = self.firsts[chunk];
+        let end = self
+            .firsts
+            .get(chunk + 1)
+            .or(entries.last().map(|(class, _)| class));
+        let span = end.map_or(1, |end| end.0.saturating_sub(first.0).max(1));
+        let (offset, count) = (class.0.saturating_sub(first.0), entries.len());
+        let look = u64::from(offset) * count as u64 / u64::from(span);
+        let look = usize::try_from(look).unwrap_or(count).min(count - 1);
+        // Then further and further away.
+        let (mut low, mut high) = (0, count);
+        let mut step = NEAR;
+        if entries[look].0 < class {
+            low = look + 1;
+            while low + step < count && entries[low + step].0 < class {
+                (low, step) = (low + step + 1, 2 * step);
+            }
+            high = high.min(low + step + 1);
+        } else {
+            high = look + 1;
+            while high > step && entries[high - step].0 > class {
+                (high, step) = (high - step, 2 * step);
+            }
+            low = low.max(high.saturating_sub(step));
+        }
+        let found = entries[low..high].binary_search_by_key(&class, |(class, _)| *class);
+        found.map(|at| low + at).map_err(|at| low + at)
     }
 
     pub(crate) fn insert(&mut self, class: ClassId, group: u32) {
@@ -92,33 +111,35 @@ impl Entries {
 
     /// `near` is a chunk that may have the class.
     fn place_of(&self, class: ClassId, near: usize) -> Place {
-        let begins = |number: usize| self.chunks.get(number).is_some_and(|c| c.first <= class);
+        let begins = |number: usize| self.firsts.get(number).is_some_and(|first| *first <= class);
         let holds = |number: &usize| begins(*number) && !begins(*number + 1);
         let chunk = [near, near + 1].into_iter().find(holds);
-        let chunk = chunk.or_else(|| self.chunk_of(class)).unwrap_or(0);
-        let at = self.chunks.get(chunk).map_or(Err(0), |c| c.find(class));
-        Place { chunk, at }
+        let chunk = chunk.unwrap_or_else(|| self.chunk_of(class));
+        Place {
+            chunk,
+            at: self.find(chunk, class),
+        }
     }
 
     fn insert_at(&mut self, place: Place, class: ClassId, group: u32) {
-        let Some(chunk) = self.chunks.get_mut(place.chunk) else {
+        let Some(entries) = self.chunks.get_mut(place.chunk) else {
             *self = Self::new(&[(class, group)]);
             return;
         };
         match place.at {
-            Ok(at) => chunk.entries[at].1 = group,
+            Ok(at) => entries[at].1 = group,
             Err(at) => {
-                if chunk.entries.len() == chunk.entries.capacity() {
-                    chunk.entries.reserve_exact(GROWTH);
+                if entries.len() == entries.capacity() {
+                    entries.reserve_exact(GROWTH);
                 }
-                chunk.entries.insert(at, (class, group));
-                chunk.first = chunk.first.min(class);
+                entries.insert(at, (class, group));
                 self.count += 1;
-                if chunk.entries.len() > MOST {
-                    let entries = chunk.entries.split_off(MOST / 2);
-                    let first = entries[0].0;
-                    self.chunks
-                        .insert(place.chunk + 1, Chunk { first, entries });
+                let first = &mut self.firsts[place.chunk];
+                *first = (*first).min(class);
+                if entries.len() > MOST {
+                    let entries = entries.split_off(MOST / 2);
+                    self.firsts.insert(place.chunk + 1, entries[0].0);
+                    self.chunks.insert(place.chunk + 1, entries);
                 }
             }
         }
@@ -126,10 +147,10 @@ impl Entries {
 
     fn remove_at(&mut self, place: Place) {
         if let Ok(at) = place.at {
-            let chunk = &mut self.chunks[place.chunk];
-            chunk.entries.remove(at);
+            let entries = &mut self.chunks[place.chunk];
+            entries.remove(at);
             self.count -= 1;
-            if chunk.entries.len() < FEWEST {
+            if entries.len() < FEWEST {
                 self.join(place.chunk);
             }
         }
@@ -137,15 +158,14 @@ impl Entries {
 
     /// Joins a chunk with the one before it, if that has room.
     fn join(&mut self, number: usize) {
-        let empty = self.chunks[number].entries.is_empty();
+        let empty = self.chunks[number].is_empty();
         let before = number.checked_sub(1).map(|before| &mut self.chunks[before]);
-        let has_room = before
-            .as_ref()
-            .is_some_and(|before| before.entries.len() < CHUNK);
+        let has_room = before.as_ref().is_some_and(|before| before.len() < CHUNK);
         if empty || has_room {
-            let chunk = self.chunks.remove(number);
+            self.firsts.remove(number);
+            let entries = self.chunks.remove(number);
             if has_room {
-                self.chunks[number - 1].entries.extend(chunk.entries);
+                self.chunks[number - 1].extend(entries);
             }
         }
     }
@@ -180,7 +200,7 @@ impl<'e> Walk<'e> {
         self.class = class;
         self.place = self.entries.place_of(class, self.place.chunk);
         let chunk = self.entries.chunks.get(self.place.chunk)?;
-        self.place.at.ok().map(|at| chunk.entries[at].1)
+        self.place.at.ok().map(|at| chunk[at].1)
     }
 
     /// Gives the class that was asked for another group, or none. Once for each.
@@ -227,6 +247,31 @@ mod tests {
     }
 
     #[test]
+    fn unevenly_spread_entries_are_found() {
+        // Nearly all classes are close to one end, or in two heaps.
+        let spread: [fn(u32) -> u32; 3] = [
+            |n| n * n * n / 7 + n,
+            |n| 4_000_000 - (700 - n) * (700 - n),
+            |n| n + n / 90 * 100_000,
+        ];
+        for spread in spread {
+            let classes: Vec<u32> = (0..700).map(spread).collect();
+            let all: Vec<Entry> = (0u32..)
+                .zip(&classes)
+                .map(|(n, c)| (ClassId(*c), n))
+                .collect();
+            let entries = Entries::new(&all);
+            for (class, group) in &all {
+                assert_eq!(entries.get(*class), Some(*group));
+                let next = ClassId(class.0 + 1);
+                let expected = classes.contains(&next.0).then_some(group + 1);
+                assert_eq!(entries.get(next), expected);
+            }
+            assert_eq!(entries.get(ClassId(u32::MAX)), None);
+        }
+    }
+
+    #[test]
     fn entries_come_and_go() {
         let start: Vec<Entry> = (0..700).map(|n| (ClassId(3 * n + 50), n)).collect();
         let mut expected: BTreeMap<ClassId, u32> = start.iter().copied().collect();
@@ -257,14 +302,14 @@ mod tests {
                 entries
                     .chunks
                     .iter()
-                    .all(|chunk| (1..=MOST).contains(&chunk.entries.len()))
+                    .all(|chunk| (1..=MOST).contains(&chunk.len()))
             );
         }
         assert!(entries.len() > 100);
         for class in (0..4_010).map(ClassId) {
             entries.remove(class);
         }
-        assert!(entries.chunks.is_empty());
+        assert!(entries.chunks.is_empty() && entries.firsts.is_empty());
         entries.insert(ClassId(9), 1);
         entries.insert(ClassId(2), 2);
         assert_eq!(

@@ -45,20 +45,23 @@ impl Group {
     }
 }
 
-/// Steps are many, so that some share a bit.
-fn bit(step: u32) -> u64 {
-    1 << (step % u64::BITS)
+/// The bits of a step. Steps are many, so that they share bits, but seldom all three.
+fn bits_of(step: u32) -> u64 {
+    // Different for each step up to some thousands, and well mixed.
+    let mixed = step.wrapping_mul(0x9e37_79b1);
+    let bit = |shift: u32| 1u64 << ((mixed >> shift) % u64::BITS);
+    bit(26) | bit(20) | bit(14)
 }
 
 fn bits(marks: &Marks) -> u64 {
-    marks.iter().fold(0, |bits, (step, _)| bits | bit(*step))
+    marks.iter().fold(0, |all, (step, _)| all | bits_of(*step))
 }
 
 /// The groups of one table, by number.
 #[derive(Debug, Default)]
 pub(crate) struct Groups {
     items: Vec<Option<Group>>,
-    /// Of each group: a bit for each step that has a mark, and for others.
+    /// Of each group: the bits of the steps that have marks.
     steps: Vec<u64>,
     free: Vec<u32>,
     /// How many are stale.
@@ -158,9 +161,12 @@ impl Groups {
     /// stale.
     pub(crate) fn strike(&mut self, steps: &[u32]) {
         let struck = |(step, _): &(u32, Mark)| steps.binary_search(step).is_ok();
-        let any = steps.iter().fold(0, |bits, step| bits | bit(*step));
+        // What all of several steps have in common.
+        let Some(common) = steps.iter().map(|step| bits_of(*step)).reduce(|a, b| a & b) else {
+            return;
+        };
         for (number, own) in (0u32..).zip(&mut self.steps) {
-            if *own & any == 0 {
+            if *own & common != common {
                 continue;
             }
             let group = self.items[number as usize].as_mut();

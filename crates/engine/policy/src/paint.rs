@@ -65,6 +65,8 @@ pub(crate) struct Brush {
     met: Vec<Met>,
     /// What a step makes of a path: the outcome, or the next path.
     made: FxHashMap<(u32, u32, Sure), u32>,
+    /// What was decided last: neighbours on a line are often decided alike.
+    last: Option<((u32, u32, Sure), OutcomeId)>,
     /// Room for the key of an outcome, for a line, and for what a rule makes of it.
     key: Vec<u32>,
     line: Open,
@@ -83,6 +85,7 @@ impl Brush {
     pub(crate) fn clear(&mut self) {
         self.met.clear();
         self.made.clear();
+        self.last = None;
     }
 
     /// Paints the line of a plane with the rules, and adds its segments: where each starts, and
@@ -105,11 +108,7 @@ impl Brush {
                     self.apply_rule(&mut line, plane, (sheet, applied), outcomes);
                 }
             }
-            self.apply_end(&mut line, sheet, end, outcomes);
-            if line
-                .iter()
-                .all(|(_, state)| matches!(state, State::Done(_)))
-            {
+            if !self.apply_end(&mut line, sheet, end, outcomes) {
                 break;
             }
         }
@@ -173,15 +172,16 @@ impl Brush {
         self.spare = spare;
     }
 
+    /// Whether anything is still undecided.
     fn apply_end(
         &mut self,
         line: &mut Open,
         sheet: &Sheet<'_>,
         number: u32,
         outcomes: &mut Outcomes,
-    ) {
+    ) -> bool {
         let by = match &sheet.steps[number as usize] {
-            Step::Rule { .. } => return,
+            Step::Rule { .. } => return true,
             Step::Closed { block } => By::Closed(&sheet.blocks[*block]),
             Step::Missing { block } => By::Missing(&sheet.blocks[*block]),
             Step::EndOfTier { name, token } => By::EndOfTier(name, *token),
@@ -193,9 +193,18 @@ impl Brush {
             By::EndOfStage => Verdict::Next,
             _ => Verdict::Deny,
         };
-        repaint(line, &mut Vec::new(), ALL, number, |path, _| {
-            State::Done(self.decide(sheet, (path, number), (verdict, by), outcomes))
-        });
+        let mut is_open = false;
+        for (_, state) in line {
+            if let State::Open { path, resume } = *state {
+                if resume <= number {
+                    let outcome = self.decide(sheet, (path, number), (verdict, by), outcomes);
+                    *state = State::Done(outcome);
+                } else {
+                    is_open = true;
+                }
+            }
+        }
+        is_open
     }
 
     /// The path that goes on from another one with a rule.
@@ -219,7 +228,12 @@ impl Brush {
             By::Undetermined(_) => Sure::No,
             _ => Sure::Yes,
         };
-        if let Some(made) = self.made.get(&(path, step, sure)) {
+        let place = (path, step, sure);
+        if let Some((_, outcome)) = self.last.filter(|(last, _)| *last == place) {
+            return outcome;
+        }
+        if let Some(made) = self.made.get(&place) {
+            self.last = Some((place, OutcomeId(*made)));
             return OutcomeId(*made);
         }
         let key = &mut self.key;
@@ -244,7 +258,7 @@ impl Brush {
             passed: listed(Action::Pass),
             logged: listed(Action::Log),
         });
-        self.made.insert((path, step, sure), outcome.0);
+        self.made.insert(place, outcome.0);
         outcome
     }
 }

@@ -2,7 +2,7 @@
 
 use ocicat_node::{Cells, OutcomeId, PortRange, Protocol, Row, SourceCut};
 
-use crate::applied::{Protocols, Rules, RulesRoom};
+use crate::applied::{Applied, Protocols, Rules, RulesRoom};
 use crate::block::Truth;
 use crate::class::Signature;
 use crate::cover::Plane;
@@ -133,6 +133,8 @@ pub(crate) struct RowMaker<'a> {
     rules: Rules<'a>,
     brush: Brush,
     drawing: Drawing,
+    /// The outcome of protocols that no rule concerns.
+    rest: Option<OutcomeId>,
     row: Row,
 }
 
@@ -144,6 +146,7 @@ impl<'a> RowMaker<'a> {
             rules: Rules::new(sheet, room.rules),
             brush,
             drawing: room.drawing,
+            rest: None,
             row: room.row.unwrap_or_else(|| Row::constant(OutcomeId(0))),
         }
     }
@@ -175,8 +178,7 @@ impl<'a> RowMaker<'a> {
             named.add(rule.named);
             by_source |= rule.by_source;
         }
-        let rest = self.paint(None, 0, outcomes);
-        let rest = self.drawing.segments[rest].1;
+        let rest = self.paint_rest(outcomes);
         self.drawing.clear();
         let mut size = 0;
         for protocol in named.iter() {
@@ -198,6 +200,21 @@ impl<'a> RowMaker<'a> {
         }
         canonical(&mut self.drawing, rest, &mut self.row);
         Ok(&self.row)
+    }
+
+    /// The outcome of every protocol that no rule names.
+    fn paint_rest(&mut self, outcomes: &mut Outcomes) -> OutcomeId {
+        let is_plain = !self.rules.iter().any(Applied::concerns_rest);
+        if let Some(rest) = self.rest.filter(|_| is_plain) {
+            return rest;
+        }
+        self.drawing.clear();
+        self.paint(None, 0, outcomes);
+        let rest = self.drawing.segments[0].1;
+        if is_plain {
+            self.rest = Some(rest);
+        }
+        rest
     }
 
     /// Where the segments of the line begin.

@@ -221,22 +221,10 @@ impl Judged {
 
 /// The blocks of a stack that have edited rules, with their steps.
 fn edited_places(stack: &Stack) -> Vec<(BlockId, Range<u32>)> {
-    let mut edited = stack.edited.iter().peekable();
-    let mut places = Vec::new();
-    if edited.peek().is_none() {
-        return places;
-    }
-    for (block, steps) in stack.places() {
-        let mut any = false;
-        while edited.next_if(|step| **step < steps.end).is_some() {
-            any = true;
-        }
-        if any {
-            places.push((block, steps));
-        }
-        if edited.peek().is_none() {
-            break;
-        }
+    let mut places: Vec<(BlockId, Range<u32>)> = Vec::new();
+    for step in &stack.edited {
+        let known = places.last().is_some_and(|(_, steps)| *step < steps.end);
+        places.extend(stack.block_of(*step).filter(|_| !known));
     }
     places
 }
