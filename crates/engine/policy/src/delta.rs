@@ -12,7 +12,7 @@ use crate::Engine;
 use crate::class::{ClassChanges, Origin};
 use crate::local::Local;
 use crate::slab::{KindId, StackIndex};
-use crate::stack::{Stack, Told};
+use crate::stack::{Note, Stack, Told};
 use crate::status::PolicyReport;
 use crate::table::Workshop;
 
@@ -31,7 +31,6 @@ pub struct Commit {
 #[derive(Debug, Default)]
 pub(crate) struct Steps {
     fresh: NodeDelta,
-    rows: NodeDelta,
     merging: NodeDelta,
     going: NodeDelta,
     dead_rows: Vec<RowId>,
@@ -71,21 +70,34 @@ impl Engine {
         tables.sort_unstable();
         tables.dedup();
         let new_classes: Vec<(ClassId, Origin)> = changes.new_classes().collect();
+        let mut noted: Vec<(StackIndex, Vec<Note>)> = Vec::with_capacity(tables.len());
         for index in tables {
             let Some(stack) = self.stacks.items.get_mut(index) else {
                 continue;
             };
-            if !new_stacks.contains(&index) {
-                let mut told = stack.table.told.take_rows();
-                tell_new_classes(&mut steps.fresh, stack, &new_classes, &mut told);
-                tell_rows(&mut steps.rows, stack, &told);
+            if new_stacks.contains(&index) {
+                stack.table.told = Told::default();
+                continue;
             }
-            stack.table.told = Told::default();
+            let mut notes = stack.table.told.take_notes();
+            tell_new_classes(&mut steps.fresh, stack, &new_classes, &mut notes);
+            noted.push((index, notes));
         }
         self.tell_addresses(&mut steps.fresh, &changes.moved);
         self.tell_endpoints(&mut steps.fresh);
         self.tell_gone_host_endpoints(&mut steps.fresh);
         self.tell_host_endpoints(&mut steps.fresh);
+        let count: usize = noted.iter().map(|(_, notes)| notes.len()).sum();
+        if count > 0 {
+            // With these nearly all is told.
+            let dead = steps.dead_rows.len();
+            steps.fresh.reserve_exact(count + dead + dead / 8 + 64);
+        }
+        for (index, notes) in noted {
+            let stack = &mut self.stacks.items[index];
+            tell_rows(&mut steps.fresh, stack, &notes);
+            stack.table.told = Told::default();
+        }
     }
 
     /// Classes that became one.
@@ -103,32 +115,25 @@ impl Engine {
         for index in indices {
             let stack = &mut self.stacks.items[index];
             workshop.follow_classes(&mut stack.table, changes);
-            let told = stack.table.told.take_rows();
-            tell_rows(&mut steps.going, stack, &told);
+            let notes = stack.table.told.take_notes();
+            tell_rows(&mut steps.going, stack, &notes);
             stack.table.told = Told::default();
         }
         self.tell_host_endpoints(&mut steps.going);
     }
 
     /// What nothing refers to any more, and the whole.
-    pub(crate) fn tell_rest(&mut self, mut steps: Steps) -> Commit {
-        steps
-            .going
-            .extend(self.gone_stacks.drain(..).map(Change::StackRemoved));
-        let mut dead_rows = std::mem::take(&mut steps.dead_rows);
-        dead_rows.extend(self.rows.take_dead(&mut self.outcomes));
-        steps
-            .going
-            .extend(dead_rows.into_iter().map(|row| Change::Row(row, None)));
-        let dead = self.outcomes.take_dead().into_iter();
-        steps
-            .going
-            .extend(dead.map(|outcome| Change::Outcome(outcome, None)));
-        let (reports, removed) = self.take_reports();
+    pub(crate) fn tell_rest(&mut self, steps: Steps) -> Commit {
         let mut delta = steps.fresh;
-        for later in [steps.rows, steps.merging, steps.going] {
-            delta.extend(later);
-        }
+        delta.extend(steps.merging);
+        delta.extend(steps.going);
+        delta.extend(self.gone_stacks.drain(..).map(Change::StackRemoved));
+        let dead_rows = steps.dead_rows.into_iter();
+        let dead_rows = dead_rows.chain(self.rows.take_dead(&mut self.outcomes));
+        delta.extend(dead_rows.map(|row| Change::Row(row, None)));
+        let dead = self.outcomes.take_dead().into_iter();
+        delta.extend(dead.map(|outcome| Change::Outcome(outcome, None)));
+        let (reports, removed) = self.take_reports();
         Commit {
             delta,
             reports,
@@ -256,38 +261,44 @@ fn tell_new_classes(
     delta: &mut NodeDelta,
     stack: &Stack,
     new_classes: &[(ClassId, Origin)],
-    told: &mut Vec<(ClassId, Option<RowId>)>,
+    notes: &mut Vec<Note>,
 ) {
     let table = &stack.table;
     let told_default = table.told.default_row.or(table.default_row);
     for (class, origin) in new_classes {
-        let at = told.binary_search_by_key(class, |(class, _)| *class);
+        let at = notes.binary_search_by_key(class, |note| note.class);
         let row = match origin {
-            Origin::Class(_) => at.ok().and_then(|at| told[at].1),
+            Origin::Class(_) => at.ok().and_then(|at| notes[at].told),
             Origin::None | Origin::Itself => table
                 .row_of(*class)
                 .filter(|row| Some(*row) != told_default),
         };
         match at {
-            Ok(at) => told[at].1 = row,
-            Err(at) => told.insert(at, (*class, row)),
+            Ok(at) => notes[at].told = row,
+            Err(at) => {
+                let note = Note {
+                    class: *class,
+                    told: row,
+                    now: table.own_row_of(*class),
+                };
+                notes.insert(at, note);
+            }
         }
         delta.extend(row.map(|row| Change::StackRow(stack.id, *class, Some(row))));
     }
 }
 
 /// What differs from what was told of a table.
-fn tell_rows(delta: &mut NodeDelta, stack: &Stack, told: &[(ClassId, Option<RowId>)]) {
+fn tell_rows(delta: &mut NodeDelta, stack: &Stack, notes: &[Note]) {
     let table = &stack.table;
     let told_default = table.told.default_row.or(table.default_row);
     if let Some(row) = table.default_row.filter(|row| Some(*row) != told_default) {
         delta.push(Change::Stack(stack.id, stack.key.direction, row));
     }
-    let mut near = 0;
-    for (class, told) in told {
-        let own = table.own_row(table.group_near(*class, &mut near));
-        if own != *told {
-            delta.push(Change::StackRow(stack.id, *class, own));
+    for Note { class, told, now } in notes {
+        debug_assert_eq!(*now, table.own_row_of(*class));
+        if now != told {
+            delta.push(Change::StackRow(stack.id, *class, *now));
         }
     }
 }

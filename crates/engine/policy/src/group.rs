@@ -26,8 +26,6 @@ pub(crate) const UNCLAIMED: u32 = u32::MAX;
 #[derive(Debug)]
 pub(crate) struct Group {
     pub(crate) marks: Box<Marks>,
-    /// A bit for each step that has a mark, and for others.
-    steps: u64,
     /// Held.
     pub(crate) row: RowId,
     /// Entries of the table in the group.
@@ -39,7 +37,6 @@ pub(crate) struct Group {
 impl Group {
     pub(crate) fn new(marks: Box<Marks>, row: RowId, users: u32) -> Self {
         Self {
-            steps: bits(&marks),
             marks,
             row,
             users,
@@ -48,19 +45,24 @@ impl Group {
     }
 }
 
-/// Steps are many, so that some share a bit.
-fn bit(step: u32) -> u64 {
-    1 << (step % u64::BITS)
+/// The bits of a step. Steps are many, so that they share bits, but seldom all three.
+fn bits_of(step: u32) -> u64 {
+    // Different for each step up to some thousands, and well mixed.
+    let mixed = step.wrapping_mul(0x9e37_79b1);
+    let bit = |shift: u32| 1u64 << ((mixed >> shift) % u64::BITS);
+    bit(26) | bit(20) | bit(14)
 }
 
 fn bits(marks: &Marks) -> u64 {
-    marks.iter().fold(0, |bits, (step, _)| bits | bit(*step))
+    marks.iter().fold(0, |all, (step, _)| all | bits_of(*step))
 }
 
 /// The groups of one table, by number.
 #[derive(Debug, Default)]
 pub(crate) struct Groups {
     items: Vec<Option<Group>>,
+    /// Of each group: the bits of the steps that have marks.
+    steps: Vec<u64>,
     free: Vec<u32>,
     /// How many are stale.
     stale: usize,
@@ -75,8 +77,16 @@ impl Groups {
             items: groups.map(Some).collect(),
             ..Self::default()
         };
+        groups.mark_steps();
         groups.index();
         groups
+    }
+
+    fn mark_steps(&mut self) {
+        let groups = self.items.iter().map(Option::as_ref);
+        let steps = groups.map(|group| group.map_or(0, |group| bits(&group.marks)));
+        self.steps.clear();
+        self.steps.extend(steps);
     }
 
     pub(crate) fn get(&self, number: u32) -> &Group {
@@ -117,10 +127,12 @@ impl Groups {
         let number = match self.free.pop() {
             Some(number) => {
                 self.items[number as usize] = group;
+                self.steps[number as usize] = bits(marks);
                 number
             }
             None => {
                 self.items.push(group);
+                self.steps.push(bits(marks));
                 u32::try_from(self.items.len() - 1).unwrap_or(u32::MAX)
             }
         };
@@ -131,6 +143,7 @@ impl Groups {
     pub(crate) fn remove(&mut self, number: u32) -> Option<Group> {
         let group = self.items[number as usize].take()?;
         self.free.push(number);
+        self.steps[number as usize] = 0;
         if group.stale {
             self.stale -= 1;
         } else {
@@ -148,19 +161,23 @@ impl Groups {
     /// stale.
     pub(crate) fn strike(&mut self, steps: &[u32]) {
         let struck = |(step, _): &(u32, Mark)| steps.binary_search(step).is_ok();
-        let any = steps.iter().fold(0, |bits, step| bits | bit(*step));
-        for (number, group) in (0u32..).zip(&mut self.items) {
-            if let Some(group) = group
-                && group.steps & any != 0
-                && group.marks.iter().any(struck)
-            {
+        // What all of several steps have in common.
+        let Some(common) = steps.iter().map(|step| bits_of(*step)).reduce(|a, b| a & b) else {
+            return;
+        };
+        for (number, own) in (0u32..).zip(&mut self.steps) {
+            if *own & common != common {
+                continue;
+            }
+            let group = self.items[number as usize].as_mut();
+            if let Some(group) = group.filter(|group| group.marks.iter().any(struck)) {
                 if !group.stale {
                     forget(&mut self.numbers, &group.marks, number);
                     self.stale += 1;
                 }
                 let kept = group.marks.iter().filter(|mark| !struck(mark));
                 group.marks = kept.copied().collect();
-                group.steps = bits(&group.marks);
+                *own = bits(&group.marks);
                 group.stale = true;
             }
         }
@@ -176,8 +193,8 @@ impl Groups {
                 }
             }
             group.marks.sort_unstable();
-            group.steps = bits(&group.marks);
         }
+        self.mark_steps();
         self.index();
     }
 

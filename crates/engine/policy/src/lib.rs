@@ -57,6 +57,7 @@ use ocicat_api::policy::Profile;
 use ocicat_api::{Family, Kind, Object, ObjectKey};
 use ocicat_node::{EndpointId, EndpointPolicy, StackId};
 
+mod applied;
 mod block;
 mod class;
 mod commit;

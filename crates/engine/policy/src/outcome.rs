@@ -122,14 +122,15 @@ struct RowItem {
 
 impl Rows {
     /// The number of the row. It is forgotten at the end of the commit unless a table holds it.
-    pub(crate) fn intern(&mut self, row: Row, outcomes: &mut Outcomes) -> RowId {
-        if let Some(&id) = self.numbers.get(&row) {
+    pub(crate) fn intern(&mut self, row: &Row, outcomes: &mut Outcomes) -> RowId {
+        if let Some(&id) = self.numbers.get(row) {
             return id;
         }
-        all_outcomes(&row).for_each(|outcome| outcomes.retain(outcome));
+        all_outcomes(row).for_each(|outcome| outcomes.retain(outcome));
         let id = RowId(self.next);
         self.next += 1;
-        let row = Arc::new(exact(row));
+        // A copy has no room for more.
+        let row = Arc::new(row.clone());
         self.numbers.insert(row.clone(), id);
         self.items.insert(
             id,
@@ -199,19 +200,6 @@ impl Rows {
     pub(crate) fn iter(&self) -> impl Iterator<Item = (RowId, &Arc<Row>)> {
         self.items.iter().map(|(id, item)| (*id, &item.row))
     }
-}
-
-/// Without room for more.
-fn exact(mut row: Row) -> Row {
-    row.cuts.shrink_to_fit();
-    let cuts = row.cuts.iter_mut().map(|cut| &mut cut.cells);
-    for cells in cuts.chain([&mut row.cells]) {
-        cells.exact.shrink_to_fit();
-        cells.ranges.shrink_to_fit();
-        cells.icmp.shrink_to_fit();
-        cells.protocols.shrink_to_fit();
-    }
-    row
 }
 
 fn all_outcomes(row: &Row) -> impl Iterator<Item = OutcomeId> + '_ {

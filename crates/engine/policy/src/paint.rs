@@ -9,16 +9,17 @@ use std::sync::Arc;
 use ocicat_api::rule::Action;
 use ocicat_flow::{Decider, Direction, Outcome, RuleRef, Verdict};
 use ocicat_node::OutcomeId;
+use rustc_hash::FxHashMap;
 
-use crate::block::{Block, Truth};
+use crate::applied::{Applied, Rules};
+use crate::block::Block;
 use crate::class::Signature;
-use crate::cover::{Part, Plane, Services};
+use crate::cover::{Part, Plane};
 use crate::identity::NamedPort;
 use crate::interval::{self, ALL, Interval};
-use crate::list::{PortSets, TOO_MANY};
+use crate::list::PortSets;
 use crate::outcome::Outcomes;
 use crate::policy::side;
-use crate::rule::Rule;
 use crate::slab::{BlockId, Slab};
 use crate::stack::Step;
 
@@ -38,20 +39,8 @@ pub(crate) struct Sheet<'a> {
     pub(crate) port_sets: &'a PortSets,
 }
 
-/// A rule whose far side is not false.
-pub(crate) struct Applied<'a> {
-    step: u32,
-    resume: u32,
-    block: &'a Block,
-    index: u32,
-    rule: &'a Rule,
-    /// Nothing but protocol and ports is open.
-    certain: bool,
-    services: Services<'a>,
-}
-
-/// Where each segment starts, and what is decided there; sorted, from 0, adjacent ones differ.
-pub(crate) type Line = Vec<(u16, OutcomeId)>;
+/// A line while it is painted.
+type Open = Vec<(u16, State)>;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -64,158 +53,105 @@ enum State {
 }
 
 /// The Pass and Log rules met on the way, as a list back to the start.
-struct Met<'a> {
+#[derive(Debug)]
+struct Met {
     before: u32,
-    block: &'a Block,
-    index: u32,
-    action: Action,
+    step: u32,
 }
 
-impl<'a> Applied<'a> {
-    /// `None` if the step is no rule or cannot match.
-    pub(crate) fn new(sheet: &Sheet<'a>, number: u32, far: Truth) -> Option<Self> {
-        let Step::Rule {
-            block,
-            index,
-            resume,
-            open,
-        } = sheet.steps[number as usize]
-        else {
-            return None;
-        };
-        let block = &sheet.blocks[block];
-        let rule = &block.body.rules[index as usize];
-        let asked = &block.body.asked[index as usize];
-        let known = asked.backend.is_none_or(|question| {
-            let mut sets = sheet.signature.ports(question);
-            sets.all(|number| number != TOO_MANY)
-        });
-        let certain = far == Truth::Yes && !rule.unreadable && !open && known;
-        let idle = matches!(rule.action, Action::Allow | Action::Log) && !certain;
-        if far == Truth::No || idle {
-            return None;
-        }
-        let services = Services::new(sheet, &rule.services, asked);
-        Some(Self {
-            step: number,
-            resume,
-            block,
-            index,
-            rule,
-            certain,
-            services,
-        })
-    }
-
-    /// The protocols that the rule treats differently from those that nobody names.
-    pub(crate) fn protocols(&self) -> impl Iterator<Item = u8> + '_ {
-        let of_rule = self.rule.services.iter().flat_map(|service| {
-            let icmp = service.icmp.is_some() || service.not_icmp.is_some();
-            let icmp: &[u8] = if icmp { &[1, 58] } else { &[] };
-            let named = service.protocol.into_iter().chain(service.not_protocol);
-            named.chain(icmp.iter().copied())
-        });
-        of_rule.chain(self.services.protocols())
-    }
-
-    /// Adds where a source port range of the protocol begins that is treated differently.
-    pub(crate) fn add_source_starts(&self, protocol: u8, starts: &mut Vec<u16>) {
-        self.services.add_source_starts(protocol, starts);
-    }
-
-    fn rule_ref(&self) -> RuleRef {
-        rule_ref(self.block, self.index)
-    }
-}
-
-/// Paints the lines of one row.
-pub(crate) struct Painter<'a, 'o> {
-    sheet: Sheet<'a>,
-    applied: &'o [Applied<'a>],
-    outcomes: &'o mut Outcomes,
-    met: Vec<Met<'a>>,
+/// What the lines of a stack are painted with. Kept for all of its rows.
+#[derive(Debug, Default)]
+pub(crate) struct Brush {
+    met: Vec<Met>,
+    /// What a step makes of a path: the outcome, or the next path.
+    made: FxHashMap<(u32, u32, Sure), u32>,
+    /// What was decided last: neighbours on a line are often decided alike.
+    last: Option<((u32, u32, Sure), OutcomeId)>,
+    /// Room for the key of an outcome, for a line, and for what a rule makes of it.
     key: Vec<u32>,
-    /// Room for a line, and for what a rule makes of it.
-    line: Vec<(u16, State)>,
-    spare: Vec<(u16, State)>,
+    line: Open,
+    spare: Open,
 }
 
-impl<'a, 'o> Painter<'a, 'o> {
-    /// `applied` must be sorted by step.
-    pub(crate) fn new(
-        sheet: Sheet<'a>,
-        applied: &'o [Applied<'a>],
-        outcomes: &'o mut Outcomes,
-    ) -> Self {
-        Self {
-            sheet,
-            applied,
-            outcomes,
-            met: Vec::new(),
-            key: Vec::new(),
-            line: Vec::new(),
-            spare: Vec::new(),
-        }
+/// Whether it is known that the step matches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Sure {
+    Yes,
+    No,
+}
+
+impl Brush {
+    /// Another stack is to be painted.
+    pub(crate) fn clear(&mut self) {
+        self.met.clear();
+        self.made.clear();
+        self.last = None;
     }
 
-    pub(crate) fn paint(&mut self, plane: Plane) -> Line {
+    /// Paints the line of a plane with the rules, and adds its segments: where each starts, and
+    /// what is decided there. They are sorted, from 0, and adjacent ones differ.
+    pub(crate) fn paint(
+        &mut self,
+        rules: &Rules<'_>,
+        plane: Plane,
+        outcomes: &mut Outcomes,
+        segments: &mut Vec<(u16, OutcomeId)>,
+    ) {
         let mut line = std::mem::take(&mut self.line);
         line.clear();
         line.push((0, State::Open { path: 0, resume: 0 }));
-        let applied = self.applied;
-        let mut rules = applied.iter().peekable();
-        for &end in self.sheet.ends {
+        let sheet = &rules.sheet;
+        let mut rules = rules.iter().peekable();
+        for &end in sheet.ends {
             while let Some(applied) = rules.next_if(|applied| applied.step < end) {
-                self.apply_rule(&mut line, plane, applied);
+                if applied.concerns(plane) {
+                    self.apply_rule(&mut line, plane, (sheet, applied), outcomes);
+                }
             }
-            self.apply_end(&mut line, end);
-            if line
-                .iter()
-                .all(|(_, state)| matches!(state, State::Done(_)))
-            {
+            if !self.apply_end(&mut line, sheet, end, outcomes) {
                 break;
             }
         }
-        let mut done: Line = Vec::with_capacity(line.len());
-        for (start, state) in line.drain(..) {
-            let State::Done(outcome) = state else {
+        let mut last = None;
+        for (start, state) in &line {
+            let State::Done(outcome) = *state else {
                 unreachable!("the last step of every stack decides all that is left")
             };
-            if done.last().is_none_or(|(_, last)| *last != outcome) {
-                done.push((start, outcome));
+            if last != Some(outcome) {
+                segments.push((*start, outcome));
+                last = Some(outcome);
             }
         }
         self.line = line;
-        done
     }
 
-    fn apply_rule(&mut self, line: &mut Vec<(u16, State)>, plane: Plane, applied: &Applied<'a>) {
+    fn apply_rule(
+        &mut self,
+        line: &mut Open,
+        plane: Plane,
+        (sheet, applied): (&Sheet<'_>, &Applied<'_>),
+        outcomes: &mut Outcomes,
+    ) {
         let Some(Part { certain, possible }) = applied.services.on(plane) else {
             return;
         };
         let mut spare = std::mem::take(&mut self.spare);
         let sure: &[Interval] = if applied.certain { &certain } else { &[] };
         let step = applied.step;
-        match applied.rule.action {
+        match applied.action {
             Action::Allow | Action::Deny => {
-                let verdict = match applied.rule.action {
+                let verdict = match applied.action {
                     Action::Allow => Verdict::Allow,
                     _ => Verdict::Deny,
                 };
                 repaint(line, &mut spare, sure, step, |path, _| {
-                    State::Done(self.decide(path, verdict, By::Rule(applied)))
+                    let by = By::Rule(applied);
+                    State::Done(self.decide(sheet, (path, step), (verdict, by), outcomes))
                 });
             }
             action @ (Action::Pass | Action::Log) => {
                 repaint(line, &mut spare, sure, step, |before, resume| {
-                    let met = Met {
-                        before,
-                        block: applied.block,
-                        index: applied.index,
-                        action,
-                    };
-                    self.met.push(met);
-                    let path = u32::try_from(self.met.len()).unwrap_or(u32::MAX);
+                    let path = self.meet(before, step);
                     let resume = if action == Action::Pass {
                         applied.resume
                     } else {
@@ -225,20 +161,27 @@ impl<'a, 'o> Painter<'a, 'o> {
                 })
             }
         }
-        let closes = matches!(applied.rule.action, Action::Deny | Action::Pass);
+        let closes = matches!(applied.action, Action::Deny | Action::Pass);
         if closes && (!applied.certain || certain != possible) {
             let unsure = interval::difference(&possible, sure);
             repaint(line, &mut spare, &unsure, step, |path, _| {
-                State::Done(self.decide(path, Verdict::Deny, By::Undetermined(applied)))
+                let by = (Verdict::Deny, By::Undetermined(applied));
+                State::Done(self.decide(sheet, (path, step), by, outcomes))
             });
         }
         self.spare = spare;
     }
 
-    fn apply_end(&mut self, line: &mut Vec<(u16, State)>, number: u32) {
-        let sheet = self.sheet;
+    /// Whether anything is still undecided.
+    fn apply_end(
+        &mut self,
+        line: &mut Open,
+        sheet: &Sheet<'_>,
+        number: u32,
+        outcomes: &mut Outcomes,
+    ) -> bool {
         let by = match &sheet.steps[number as usize] {
-            Step::Rule { .. } => return,
+            Step::Rule { .. } => return true,
             Step::Closed { block } => By::Closed(&sheet.blocks[*block]),
             Step::Missing { block } => By::Missing(&sheet.blocks[*block]),
             Step::EndOfTier { name, token } => By::EndOfTier(name, *token),
@@ -250,45 +193,85 @@ impl<'a, 'o> Painter<'a, 'o> {
             By::EndOfStage => Verdict::Next,
             _ => Verdict::Deny,
         };
-        repaint(line, &mut Vec::new(), ALL, number, |path, _| {
-            State::Done(self.decide(path, verdict, by))
-        });
-    }
-
-    fn decide(&mut self, path: u32, verdict: Verdict, by: By<'_, 'a>) -> OutcomeId {
-        let mut key = std::mem::take(&mut self.key);
-        key.clear();
-        by.write_key(verdict, &mut key);
-        let met = path_from(&self.met, path);
-        for action in [Action::Pass, Action::Log] {
-            key.push(u32::MAX);
-            for met in met.iter().filter(|met| met.action == action) {
-                key.extend([met.block.token, place_of(met.block, met.index)]);
+        let mut is_open = false;
+        for (_, state) in line {
+            if let State::Open { path, resume } = *state {
+                if resume <= number {
+                    let outcome = self.decide(sheet, (path, number), (verdict, by), outcomes);
+                    *state = State::Done(outcome);
+                } else {
+                    is_open = true;
+                }
             }
         }
-        let listed = |action| {
-            let of_action = met.iter().filter(|met| met.action == action);
+        is_open
+    }
+
+    /// The path that goes on from another one with a rule.
+    fn meet(&mut self, before: u32, step: u32) -> u32 {
+        let met = &mut self.met;
+        let made = self.made.entry((before, step, Sure::Yes));
+        *made.or_insert_with(|| {
+            met.push(Met { before, step });
+            u32::try_from(met.len()).unwrap_or(u32::MAX)
+        })
+    }
+
+    fn decide(
+        &mut self,
+        sheet: &Sheet<'_>,
+        (path, step): (u32, u32),
+        (verdict, by): (Verdict, By<'_>),
+        outcomes: &mut Outcomes,
+    ) -> OutcomeId {
+        let sure = match by {
+            By::Undetermined(_) => Sure::No,
+            _ => Sure::Yes,
+        };
+        let place = (path, step, sure);
+        if let Some((_, outcome)) = self.last.filter(|(last, _)| *last == place) {
+            return outcome;
+        }
+        if let Some(made) = self.made.get(&place) {
+            self.last = Some((place, OutcomeId(*made)));
+            return OutcomeId(*made);
+        }
+        let key = &mut self.key;
+        key.clear();
+        by.write_key(verdict, key);
+        let met = path_from(sheet, &self.met, path);
+        for of_action in [Action::Pass, Action::Log] {
+            key.push(u32::MAX);
+            for (block, index, _) in met.iter().filter(|(.., action)| *action == of_action) {
+                key.extend([block.token, place_of(block, *index)]);
+            }
+        }
+        let listed = |of_action| {
+            let of_action = met.iter().filter(|(.., action)| *action == of_action);
             of_action
-                .map(|met| rule_ref(met.block, met.index))
+                .map(|(block, index, _)| rule_ref(block, *index))
                 .collect()
         };
-        let outcome = self.outcomes.intern(&key, || Outcome {
+        let outcome = outcomes.intern(key, || Outcome {
             verdict,
             decider: by.decider(),
             passed: listed(Action::Pass),
             logged: listed(Action::Log),
         });
-        self.key = key;
+        self.made.insert(place, outcome.0);
         outcome
     }
 }
 
 /// The rules of a path, first met first.
-fn path_from<'m, 'a>(all: &'m [Met<'a>], mut path: u32) -> Vec<&'m Met<'a>> {
+fn path_from<'a>(sheet: &Sheet<'a>, all: &[Met], mut path: u32) -> Vec<(&'a Block, u32, Action)> {
     let mut met = Vec::new();
     while path > 0 {
         let last = &all[path as usize - 1];
-        met.push(last);
+        if let Some((block, index)) = sheet.steps[last.step as usize].rule() {
+            let block = &sheet.blocks[block];
+            met.push((block, index, block.body.rules[index as usize].action));
+        }
         path = last.before;
     }
     met.reverse();
@@ -297,9 +280,9 @@ fn path_from<'m, 'a>(all: &'m [Met<'a>], mut path: u32) -> Vec<&'m Met<'a>> {
 
 /// What decides.
 #[derive(Clone, Copy)]
-enum By<'x, 'a> {
-    Rule(&'x Applied<'a>),
-    Undetermined(&'x Applied<'a>),
+enum By<'x> {
+    Rule(&'x Applied<'x>),
+    Undetermined(&'x Applied<'x>),
     Closed(&'x Block),
     Missing(&'x Block),
     EndOfTier(&'x Arc<str>, u32),
@@ -308,7 +291,7 @@ enum By<'x, 'a> {
     OverBudget,
 }
 
-impl By<'_, '_> {
+impl By<'_> {
     fn write_key(&self, verdict: Verdict, key: &mut Vec<u32>) {
         let rule =
             |applied: &Applied<'_>| [applied.block.token, place_of(applied.block, applied.index)];
@@ -349,7 +332,7 @@ fn place_of(block: &Block, index: u32) -> u32 {
     index * 2 + u32::from(side(block.direction) == 1)
 }
 
-fn rule_ref(block: &Block, index: u32) -> RuleRef {
+pub(crate) fn rule_ref(block: &Block, index: u32) -> RuleRef {
     RuleRef {
         policy: block.reference.clone(),
         direction: block.direction,
@@ -360,8 +343,8 @@ fn rule_ref(block: &Block, index: u32) -> RuleRef {
 /// Gives the open parts of the line that lie in `intervals`, and that this step concerns, the
 /// state that `with` makes of path and resume.
 fn repaint(
-    line: &mut Vec<(u16, State)>,
-    spare: &mut Vec<(u16, State)>,
+    line: &mut Open,
+    spare: &mut Open,
     intervals: &[Interval],
     step: u32,
     mut with: impl FnMut(u32, u32) -> State,

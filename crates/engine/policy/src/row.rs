@@ -1,12 +1,13 @@
 //! Rows in canonical form: equal functions give equal rows.
 
-use std::collections::BTreeSet;
-
 use ocicat_node::{Cells, OutcomeId, PortRange, Protocol, Row, SourceCut};
 
+use crate::applied::{Applied, Protocols, Rules, RulesRoom};
+use crate::block::Truth;
+use crate::class::Signature;
 use crate::cover::Plane;
 use crate::outcome::Outcomes;
-use crate::paint::{Applied, Line, Painter, Sheet};
+use crate::paint::{Brush, Sheet};
 use crate::rule::has_ports;
 
 /// What a stack may cost.
@@ -35,106 +36,206 @@ impl Default for Budget {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct OverBudget;
 
-/// The lines of one protocol.
-struct Lines {
+/// Where each segment starts, and what is decided there; sorted, from 0, adjacent ones differ.
+type Line = [(u16, OutcomeId)];
+
+/// A line of one protocol, for the source ports up to where the next one begins.
+#[derive(Debug, Clone, Copy)]
+struct Drawn {
     protocol: u8,
-    /// That of source port 0.
-    first: Line,
-    /// Of further source ports, each with the port that it begins at.
-    more: Vec<(u16, Line)>,
-    /// Which of them holds for most source ports.
-    base: usize,
-    /// The outcome of most ports of that one.
-    main: OutcomeId,
+    source: u16,
+    /// Where its segments begin and end.
+    start: usize,
+    end: usize,
 }
 
-impl Lines {
-    fn new(protocol: u8, first: Line, more: Vec<(u16, Line)>) -> Self {
-        let mut lines = Self {
-            protocol,
-            main: first[0].1,
-            first,
-            more,
-            base: 0,
-        };
-        if !lines.more.is_empty() {
-            lines.base = base_line(&lines);
-        }
-        lines.main = main_of(lines.line(lines.base));
-        lines
+/// The lines of one row, by protocol and source port.
+#[derive(Debug, Default)]
+struct Drawing {
+    lines: Vec<Drawn>,
+    segments: Vec<(u16, OutcomeId)>,
+    /// Room to count in.
+    votes: Votes,
+}
+
+type Votes = Vec<(OutcomeId, u32)>;
+
+impl Drawing {
+    fn clear(&mut self) {
+        self.lines.clear();
+        self.segments.clear();
     }
 
-    fn count(&self) -> usize {
-        1 + self.more.len()
+    /// The segments from `start` on are another line, unless it is the one before.
+    fn add(&mut self, protocol: u8, source: u16, start: usize) {
+        let end = self.segments.len();
+        let line = &self.segments[start..end];
+        let same = |last: &&Drawn| last.protocol == protocol && self.line(last) == line;
+        if self.lines.last().filter(same).is_some() {
+            self.segments.truncate(start);
+        } else {
+            self.lines.push(Drawn {
+                protocol,
+                source,
+                start,
+                end,
+            });
+        }
     }
 
-    fn line(&self, at: usize) -> &Line {
-        match at.checked_sub(1) {
-            None => &self.first,
-            Some(at) => &self.more[at].1,
-        }
+    fn line(&self, drawn: &Drawn) -> &Line {
+        &self.segments[drawn.start..drawn.end]
+    }
+}
+
+/// The lines of one protocol.
+struct Lines<'d> {
+    drawing: &'d Drawing,
+    lines: &'d [Drawn],
+}
+
+impl<'d> Lines<'d> {
+    fn protocol(&self) -> u8 {
+        self.lines[0].protocol
+    }
+
+    fn line(&self, at: usize) -> &'d Line {
+        self.drawing.line(&self.lines[at])
     }
 
     /// First and last source port of a line.
     fn sources(&self, at: usize) -> (u16, u16) {
-        let first = at.checked_sub(1).map_or(0, |at| self.more[at].0);
-        let last = self.more.get(at).map_or(u16::MAX, |(next, _)| *next - 1);
-        (first, last)
+        let next = self.lines.get(at + 1);
+        let last = next.map_or(u16::MAX, |next| next.source - 1);
+        (self.lines[at].source, last)
+    }
+
+    /// The line that holds for most source ports.
+    fn common(&self) -> &'d Line {
+        match self.lines {
+            [only] => self.drawing.line(only),
+            _ => self.line(base_line(self)),
+        }
     }
 }
 
-/// The answers of a stack for one class. `applied` must be sorted by step.
-pub(crate) fn build(
-    sheet: Sheet<'_>,
-    applied: &[Applied<'_>],
-    outcomes: &mut Outcomes,
-    budget: &Budget,
-) -> Result<Row, OverBudget> {
-    let mut named: Vec<u8> = applied.iter().flat_map(Applied::protocols).collect();
-    named.sort_unstable();
-    named.dedup();
-    let mut painter = Painter::new(sheet, applied, outcomes);
-    let mut paint = |protocol, source_port| {
-        painter.paint(Plane {
-            protocol,
-            source_port,
-        })
-    };
-    let rest = paint(None, 0)[0].1;
-    let mut planes = Vec::with_capacity(named.len());
-    let mut size = 0;
-    for protocol in named {
-        let starts = source_starts(applied, protocol);
-        if starts.len() > budget.source_ranges {
-            return Err(OverBudget);
+/// Room to make rows in, to be used again.
+#[derive(Debug, Default)]
+pub(crate) struct RowRoom {
+    rules: RulesRoom,
+    brush: Brush,
+    drawing: Drawing,
+    row: Option<Row>,
+}
+
+/// Makes the rows of one stack.
+pub(crate) struct RowMaker<'a> {
+    rules: Rules<'a>,
+    brush: Brush,
+    drawing: Drawing,
+    /// The outcome of protocols that no rule concerns.
+    rest: Option<OutcomeId>,
+    row: Row,
+}
+
+impl<'a> RowMaker<'a> {
+    pub(crate) fn new(sheet: Sheet<'a>, room: RowRoom) -> Self {
+        let mut brush = room.brush;
+        brush.clear();
+        Self {
+            rules: Rules::new(sheet, room.rules),
+            brush,
+            drawing: room.drawing,
+            rest: None,
+            row: room.row.unwrap_or_else(|| Row::constant(OutcomeId(0))),
         }
-        let first = paint(Some(protocol), 0);
-        size += first.len();
-        let mut more: Vec<(u16, Line)> = Vec::new();
-        for source_port in starts {
-            let line = paint(Some(protocol), source_port);
-            size += line.len();
-            if size > budget.cells {
+    }
+
+    pub(crate) fn into_room(self) -> RowRoom {
+        RowRoom {
+            rules: self.rules.into_room(),
+            brush: self.brush,
+            drawing: self.drawing,
+            row: Some(self.row),
+        }
+    }
+
+    /// The answers of the stack for one class. `applied`: steps whose far side is not false;
+    /// sorted.
+    pub(crate) fn make(
+        &mut self,
+        signature: &'a Signature,
+        applied: impl Iterator<Item = (u32, Truth)>,
+        outcomes: &mut Outcomes,
+        budget: &Budget,
+    ) -> Result<&Row, OverBudget> {
+        self.rules.clear();
+        self.rules.sheet.signature = signature;
+        applied.for_each(|(step, far)| self.rules.add(step, far));
+        let mut named = Protocols::default();
+        let mut by_source = false;
+        for rule in self.rules.iter() {
+            named.add(rule.named);
+            by_source |= rule.by_source;
+        }
+        let rest = self.paint_rest(outcomes);
+        self.drawing.clear();
+        let mut size = 0;
+        for protocol in named.iter() {
+            let starts = match by_source {
+                true => source_starts(&self.rules, protocol),
+                false => Vec::new(),
+            };
+            if starts.len() > budget.source_ranges {
                 return Err(OverBudget);
             }
-            if more.last().map_or(&first, |(_, last)| last) != &line {
-                more.push((source_port, line));
+            for source in std::iter::once(0).chain(starts) {
+                let start = self.paint(Some(protocol), source, outcomes);
+                size += self.drawing.segments.len() - start;
+                if size > budget.cells {
+                    return Err(OverBudget);
+                }
+                self.drawing.add(protocol, source, start);
             }
         }
-        if size > budget.cells {
-            return Err(OverBudget);
-        }
-        planes.push(Lines::new(protocol, first, more));
+        canonical(&mut self.drawing, rest, &mut self.row);
+        Ok(&self.row)
     }
-    Ok(canonical(&planes, rest))
+
+    /// The outcome of every protocol that no rule names.
+    fn paint_rest(&mut self, outcomes: &mut Outcomes) -> OutcomeId {
+        let is_plain = !self.rules.iter().any(Applied::concerns_rest);
+        if let Some(rest) = self.rest.filter(|_| is_plain) {
+            return rest;
+        }
+        self.drawing.clear();
+        self.paint(None, 0, outcomes);
+        let rest = self.drawing.segments[0].1;
+        if is_plain {
+            self.rest = Some(rest);
+        }
+        rest
+    }
+
+    /// Where the segments of the line begin.
+    fn paint(&mut self, protocol: Option<u8>, source_port: u16, outcomes: &mut Outcomes) -> usize {
+        let plane = Plane {
+            protocol,
+            source_port,
+        };
+        let segments = &mut self.drawing.segments;
+        let start = segments.len();
+        self.brush.paint(&self.rules, plane, outcomes, segments);
+        start
+    }
 }
 
 /// Where ranges of source ports begin, besides 0; sorted.
-fn source_starts(applied: &[Applied<'_>], protocol: u8) -> Vec<u16> {
+fn source_starts(rules: &Rules<'_>, protocol: u8) -> Vec<u16> {
     let mut starts = Vec::new();
     if has_ports(protocol) {
-        for applied in applied {
-            applied.add_source_starts(protocol, &mut starts);
+        for applied in rules.iter() {
+            applied.services.add_source_starts(protocol, &mut starts);
         }
     }
     starts.sort_unstable();
@@ -145,43 +246,61 @@ fn source_starts(applied: &[Applied<'_>], protocol: u8) -> Vec<u16> {
     starts
 }
 
+fn clear(row: &mut Row, default: OutcomeId) {
+    row.cuts.clear();
+    let cells = &mut row.cells;
+    cells.exact.clear();
+    cells.ranges.clear();
+    cells.icmp.clear();
+    cells.protocols.clear();
+    cells.default = default;
+}
+
 /// `rest` is the outcome of every protocol without lines.
-fn canonical(planes: &[Lines], rest: OutcomeId) -> Row {
-    let unnamed = 256 - planes.len();
-    let default = if unnamed > planes.len() {
+fn canonical(drawing: &mut Drawing, rest: OutcomeId, row: &mut Row) {
+    let mut votes = std::mem::take(&mut drawing.votes);
+    let protocols = drawing.lines.chunk_by(|a, b| a.protocol == b.protocol);
+    let protocols = protocols.map(|lines| Lines { drawing, lines });
+    let count = protocols.clone().count();
+    let unnamed = 256 - count;
+    let default = if unnamed > count {
         rest
     } else {
-        let votes = planes.iter().map(|lines| (lines.main, 1));
-        let unnamed = u32::try_from(unnamed).unwrap_or(0);
-        most_common(votes.chain([(rest, unnamed)])).unwrap_or(rest)
+        let mut mains = vec![(rest, u32::try_from(unnamed).unwrap_or(0))];
+        for lines in protocols.clone() {
+            mains.push((main_of(lines.common(), &mut votes), 1));
+        }
+        most_common(&mut mains).unwrap_or(rest)
     };
-    let mut row = Row::constant(default);
+    clear(row, default);
     if default != rest {
-        let named: BTreeSet<u8> = planes.iter().map(|lines| lines.protocol).collect();
-        let others = (0..=u8::MAX).filter(|protocol| !named.contains(protocol));
+        let mut named = Protocols::default();
+        protocols.clone().for_each(|l| named.insert(l.protocol()));
+        let others = (0..=u8::MAX).filter(|protocol| !named.contains(*protocol));
         row.cells
             .protocols
             .extend(others.map(|protocol| (Protocol(protocol), rest)));
     }
-    for lines in planes {
-        add_lines(&mut row, lines);
+    for lines in protocols {
+        add_lines(row, &lines, &mut votes);
     }
     row.cells.exact.sort_unstable();
     row.cells.ranges.sort_unstable();
     row.cells.protocols.sort_unstable();
-    row
+    drawing.votes = votes;
 }
 
-fn add_lines(row: &mut Row, lines: &Lines) {
-    let protocol = Protocol(lines.protocol);
-    if lines.main != row.cells.default {
-        row.cells.protocols.push((protocol, lines.main));
+fn add_lines(row: &mut Row, lines: &Lines<'_>, votes: &mut Votes) {
+    let protocol = Protocol(lines.protocol());
+    let common = lines.common();
+    let main = main_of(common, votes);
+    if main != row.cells.default {
+        row.cells.protocols.push((protocol, main));
     }
-    let common = lines.line(lines.base);
-    add_line(&mut row.cells, protocol, common, lines.main);
-    for at in (0..lines.count()).filter(|at| lines.line(*at) != common) {
+    add_line(&mut row.cells, protocol, common, main);
+    for at in (0..lines.lines.len()).filter(|at| lines.line(*at) != common) {
         let line = lines.line(at);
-        let main = main_of(line);
+        let main = main_of(line, votes);
         let mut cells = Cells::constant(main);
         add_line(&mut cells, protocol, line, main);
         let (first, last) = lines.sources(at);
@@ -232,7 +351,7 @@ fn add_types(cells: &mut Cells, protocol: Protocol, line: &Line, main: OutcomeId
         let votes = codes
             .clone()
             .map(|(first, last, outcome)| (outcome, u32::from(last) - u32::from(first) + 1));
-        let Some(common) = most_common(votes) else {
+        let Some(common) = most_common(&mut votes.collect()) else {
             continue;
         };
         let differing = codes.filter(|(.., outcome)| *outcome != common);
@@ -254,28 +373,31 @@ fn segments(line: &Line) -> impl Iterator<Item = (u16, u16, OutcomeId)> + '_ {
     })
 }
 
+fn width(first: u16, last: u16) -> u32 {
+    u32::from(last) - u32::from(first) + 1
+}
+
 /// The outcome of most ports.
-fn main_of(line: &Line) -> OutcomeId {
-    if let [(_, only)] = line.as_slice() {
-        return *only;
+fn main_of(line: &Line, votes: &mut Votes) -> OutcomeId {
+    const HALF: u32 = 1 << 15;
+    if let Some((.., outcome)) = segments(line).find(|(first, last, _)| width(*first, *last) > HALF)
+    {
+        return outcome;
     }
-    let votes = segments(line)
-        .map(|(first, last, outcome)| (outcome, u32::from(last) - u32::from(first) + 1));
+    votes.clear();
+    votes.extend(segments(line).map(|(first, last, outcome)| (outcome, width(first, last))));
     most_common(votes).unwrap_or(line[0].1)
 }
 
 /// Which line holds for most source ports; of equals the first.
-fn base_line(lines: &Lines) -> usize {
-    let width = |at: usize| {
-        let (first, last) = lines.sources(at);
-        u32::from(last) - u32::from(first) + 1
-    };
+fn base_line(lines: &Lines<'_>) -> usize {
     let mut totals: Vec<(usize, u32)> = Vec::new();
-    for at in 0..lines.count() {
+    for at in 0..lines.lines.len() {
+        let (first, last) = lines.sources(at);
         let same = |(first, _): &&mut (usize, u32)| lines.line(*first) == lines.line(at);
         match totals.iter_mut().find(same) {
-            Some((_, total)) => *total += width(at),
-            None => totals.push((at, width(at))),
+            Some((_, total)) => *total += width(first, last),
+            None => totals.push((at, width(first, last))),
         }
     }
     let most = totals.iter().rev().max_by_key(|(_, total)| *total);
@@ -283,8 +405,7 @@ fn base_line(lines: &Lines) -> usize {
 }
 
 /// The outcome with most votes; of equals the one with the smallest number.
-fn most_common(votes: impl Iterator<Item = (OutcomeId, u32)>) -> Option<OutcomeId> {
-    let mut votes: Vec<(OutcomeId, u32)> = votes.collect();
+fn most_common(votes: &mut Votes) -> Option<OutcomeId> {
     votes.sort_unstable();
     let mut best: Option<(OutcomeId, u32)> = None;
     for group in votes.chunk_by(|a, b| a.0 == b.0) {
@@ -302,13 +423,13 @@ mod tests {
 
     use super::*;
 
-    fn answers(row: &Row, lines: &Lines) {
-        for at in 0..lines.count() {
+    fn answers(row: &Row, lines: &Lines<'_>) {
+        for at in 0..lines.lines.len() {
             let (source, last) = lines.sources(at);
             for source_port in [source, last] {
                 for (first, last, outcome) in segments(lines.line(at)) {
                     for port in [first, u16::midpoint(first, last), last] {
-                        let protocol = Protocol(lines.protocol);
+                        let protocol = Protocol(lines.protocol());
                         let service = ServiceMatch {
                             protocol,
                             source_port,
@@ -321,11 +442,26 @@ mod tests {
         }
     }
 
-    fn check(lines: &[Lines], rest: OutcomeId) -> Row {
-        let row = canonical(lines, rest);
-        lines.iter().for_each(|lines| answers(&row, lines));
-        let named: BTreeSet<u8> = lines.iter().map(|lines| lines.protocol).collect();
-        for protocol in (0..=u8::MAX).filter(|p| !named.contains(p)) {
+    /// Protocol, source port, and the segments from there on.
+    type Given = (u8, u16, Vec<(u16, u32)>);
+
+    fn check(given: &[Given], rest: OutcomeId) -> Row {
+        let mut drawing = Drawing::default();
+        for (protocol, source, line) in given {
+            let start = drawing.segments.len();
+            let line = line.iter().map(|(at, outcome)| (*at, OutcomeId(*outcome)));
+            drawing.segments.extend(line);
+            drawing.add(*protocol, *source, start);
+        }
+        // What was in the room is of no concern.
+        let mut row = Row::constant(OutcomeId(77));
+        row.cells.exact.push((Protocol(6), 1, OutcomeId(78)));
+        canonical(&mut drawing, rest, &mut row);
+        let protocols = drawing.lines.chunk_by(|a, b| a.protocol == b.protocol);
+        let drawing = &drawing;
+        protocols.for_each(|lines| answers(&row, &Lines { drawing, lines }));
+        let named = |protocol: &u8| given.iter().any(|(other, ..)| other == protocol);
+        for protocol in (0..=u8::MAX).filter(|protocol| !named(protocol)) {
             let protocol = Protocol(protocol);
             let service = ServiceMatch {
                 protocol,
@@ -337,12 +473,8 @@ mod tests {
         row
     }
 
-    fn one(protocol: u8, line: &[(u16, u32)]) -> Lines {
-        let line = line
-            .iter()
-            .map(|(start, outcome)| (*start, OutcomeId(*outcome)))
-            .collect();
-        Lines::new(protocol, line, Vec::new())
+    fn one(protocol: u8, line: &[(u16, u32)]) -> Given {
+        (protocol, 0, line.to_vec())
     }
 
     #[test]
@@ -390,18 +522,14 @@ mod tests {
 
     #[test]
     fn source_ports_become_cuts() {
-        let line = |ports: &[(u16, u32)]| -> Line {
-            ports
-                .iter()
-                .map(|(start, outcome)| (*start, OutcomeId(*outcome)))
-                .collect()
-        };
-        let more = vec![
-            (100, line(&[(0, 1), (5, 2)])),
-            (200, line(&[(0, 1)])),
-            (50_000, line(&[(0, 0)])),
+        let given = [
+            (17, 0, vec![(0, 1)]),
+            (17, 50, vec![(0, 1)]),
+            (17, 100, vec![(0, 1), (5, 2)]),
+            (17, 200, vec![(0, 1)]),
+            (17, 50_000, vec![(0, 0)]),
         ];
-        let row = check(&[Lines::new(17, line(&[(0, 1)]), more)], OutcomeId(0));
+        let row = check(&given, OutcomeId(0));
         assert_eq!(row.cuts.len(), 2);
     }
 

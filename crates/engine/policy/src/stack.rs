@@ -123,22 +123,41 @@ pub(crate) struct Table {
 #[derive(Debug, Default)]
 pub(crate) struct Told {
     pub(crate) default_row: Option<RowId>,
-    /// By class; what was noted first counts.
-    rows: Vec<(ClassId, Option<RowId>)>,
+    notes: Vec<Note>,
+}
+
+/// A class has another row of its own; `None` is the default row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Note {
+    pub(crate) class: ClassId,
+    /// What was told, and what is to be told.
+    pub(crate) told: Option<RowId>,
+    pub(crate) now: Option<RowId>,
 }
 
 impl Told {
-    /// The row that was told of a class, before it gets another.
-    pub(crate) fn note(&mut self, class: ClassId, row: Option<RowId>) {
-        self.rows.push((class, row));
+    /// Of a class that is noted several times, the first note says what was told and the last one
+    /// what is to be told.
+    pub(crate) fn note(&mut self, note: Note) {
+        self.notes.push(note);
     }
 
-    /// What was told of each class that was noted, sorted.
-    pub(crate) fn take_rows(&mut self) -> Vec<(ClassId, Option<RowId>)> {
-        let mut rows = std::mem::take(&mut self.rows);
-        rows.sort_by_key(|(class, _)| *class);
-        rows.dedup_by_key(|(class, _)| *class);
-        rows
+    pub(crate) fn note_all(&mut self, notes: &[Note]) {
+        self.notes.extend_from_slice(notes);
+    }
+
+    /// One note of each class that was noted, sorted.
+    pub(crate) fn take_notes(&mut self) -> Vec<Note> {
+        let mut notes = std::mem::take(&mut self.notes);
+        notes.sort_by_key(|note| note.class);
+        notes.dedup_by(|later, note| {
+            let same = later.class == note.class;
+            if same {
+                note.now = later.now;
+            }
+            same
+        });
+        notes
     }
 }
 
@@ -154,12 +173,6 @@ impl Table {
 
     pub(crate) fn group_of(&self, class: ClassId) -> u32 {
         self.entries.get(class).unwrap_or(self.default_group)
-    }
-
-    /// Likewise; `near` as for [`Entries::get_near`].
-    pub(crate) fn group_near(&self, class: ClassId, near: &mut usize) -> u32 {
-        let found = self.entries.get_near(class, near);
-        found.unwrap_or(self.default_group)
     }
 
     pub(crate) fn own_row(&self, group: u32) -> Option<RowId> {
@@ -271,20 +284,21 @@ impl Stacks {
     }
 
     /// The steps follow from the key, the blocks and the tiers: brings them up to date with blocks
-    /// that changed, which are given with their edited rules if they have as many rules as before.
+    /// that changed, which are given with their places, and with their edited rules if they have as
+    /// many rules as before.
     pub(crate) fn edit(
         &mut self,
         index: StackIndex,
-        changed: &[(BlockId, Option<&[u32]>)],
+        changed: &[(BlockId, u32, Option<&[u32]>)],
         (blocks, policies): (&Blocks, &Policies),
     ) {
-        if changed.iter().any(|(_, rules)| rules.is_none()) {
+        if changed.iter().any(|(.., rules)| rules.is_none()) {
             self.plan_again(index, blocks, policies);
             return;
         }
         let stack = &mut self.items[index];
-        for (block, rules) in changed {
-            stack.edit(*block, rules.unwrap_or_default(), blocks);
+        for (block, place, rules) in changed {
+            stack.edit((*block, *place), rules.unwrap_or_default(), blocks);
         }
         stack.edited.sort_unstable();
         stack.edited.dedup();
@@ -358,13 +372,12 @@ impl Stack {
         (found == Some(&block)).then(|| bounds[0]..bounds[1])
     }
 
-    /// All blocks, each with its steps.
-    pub(crate) fn places(&self) -> impl Iterator<Item = (BlockId, Range<u32>)> + '_ {
-        let blocks = self.key.blocks.iter().chain(&self.key.profiles);
-        let bounds = self.starts.windows(2);
-        blocks
-            .zip(bounds.map(|bounds| bounds[0]..bounds[1]))
-            .map(|(block, steps)| (*block, steps))
+    /// The block of a step, with its steps.
+    pub(crate) fn block_of(&self, step: u32) -> Option<(BlockId, Range<u32>)> {
+        let (block, _) = self.steps[step as usize].rule()?;
+        let after = self.starts.partition_point(|start| *start <= step);
+        let bounds = self.starts.get(after.checked_sub(1)?..=after)?;
+        Some((block, bounds[0]..bounds[1]))
     }
 
     /// The step of a rule among those of its block; `None` if it is off.
@@ -383,26 +396,26 @@ impl Stack {
     }
 
     /// Only the content of some rules of a block changed.
-    fn edit(&mut self, block: BlockId, rules: &[u32], blocks: &Blocks) {
+    fn edit(&mut self, (block, place): (BlockId, u32), rules: &[u32], blocks: &Blocks) {
         let body = &blocks.items[block].body;
-        let places: Vec<Range<u32>> = self.steps_of(block).collect();
-        for steps in places {
-            for rule in rules {
-                let Some(step) = self.step_of(&steps, *rule) else {
-                    continue;
-                };
-                match (
-                    self.bases.binary_search(&step),
-                    body.asked[*rule as usize].far.base(),
-                ) {
-                    (Ok(at), false) => {
-                        self.bases.remove(at);
-                    }
-                    (Err(at), true) => self.bases.insert(at, step),
-                    _ => {}
+        let Some(steps) = self.steps_at(place, block) else {
+            return;
+        };
+        for rule in rules {
+            let Some(step) = self.step_of(&steps, *rule) else {
+                continue;
+            };
+            match (
+                self.bases.binary_search(&step),
+                body.asked[*rule as usize].far.base(),
+            ) {
+                (Ok(at), false) => {
+                    self.bases.remove(at);
                 }
-                self.edited.push(step);
+                (Err(at), true) => self.bases.insert(at, step),
+                _ => {}
             }
+            self.edited.push(step);
         }
     }
 

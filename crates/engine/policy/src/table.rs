@@ -10,13 +10,14 @@ use crate::entries::Entries;
 use crate::group::{Group, Groups, Mark, Marks, UNCLAIMED};
 use crate::list::PortSets;
 use crate::outcome::{Outcomes, Rows};
-use crate::paint::{Applied, Sheet};
+use crate::paint::Sheet;
 use crate::question::Questions;
-use crate::row::{self, Budget, OverBudget};
-use crate::stack::{Stack, Step, Table, Told};
+use crate::row::{Budget, OverBudget, RowMaker, RowRoom};
+use crate::stack::{Note, Stack, Step, Table, Told};
 
 mod update;
 
+use update::Ways;
 pub(crate) use update::{Asked, Judged, Task};
 
 /// What tables are made from.
@@ -38,19 +39,46 @@ pub(crate) struct Workshop<'a> {
     all: Option<Vec<ClassId>>,
     pub(crate) judged: Judged,
     /// Room for lists that are made again and again.
-    moves: Vec<Move>,
+    ways: Ways,
     marks: Vec<(u32, Mark)>,
+    applied: Vec<(u32, Truth)>,
+    room: RowRoom,
 }
 
 /// How a class differs from one without answers, for one stack.
 type Deviation = (ClassId, u32, Mark);
 
-/// A class that comes to another group.
+/// How classes come from one group to another.
 #[derive(Debug, Clone, Copy)]
-struct Move {
-    class: ClassId,
+struct Way {
     from: u32,
     to: u32,
+    /// Their own rows.
+    old: Option<RowId>,
+    new: Option<RowId>,
+    /// How many go.
+    count: u32,
+}
+
+impl Way {
+    fn new(table: &Table, from: u32, to: u32) -> Self {
+        Self {
+            from,
+            to,
+            old: table.own_row(from),
+            new: table.own_row(to),
+            count: 0,
+        }
+    }
+
+    /// What a class that goes has to note.
+    fn note(&self, class: ClassId) -> Option<Note> {
+        (self.old != self.new).then_some(Note {
+            class,
+            told: self.old,
+            now: self.new,
+        })
+    }
 }
 
 /// A table that is made whole.
@@ -86,8 +114,10 @@ impl<'a> Workshop<'a> {
             loaded: None,
             all: None,
             judged: Judged::default(),
-            moves: Vec::new(),
+            ways: Ways::default(),
             marks: Vec::new(),
+            applied: Vec::new(),
+            room: RowRoom::default(),
         }
     }
 
@@ -106,32 +136,40 @@ impl<'a> Workshop<'a> {
         }
     }
 
-    fn row_of_marks(
+    /// `maker` is made when it is first needed; all of its rows must be of the same stack.
+    fn row_of_marks<'s>(
         &mut self,
-        stack: &Stack,
-        signature: &Signature,
+        maker: &mut Option<RowMaker<'s>>,
+        stack: &'s Stack,
+        signature: &'s Signature,
         marks: &Marks,
-    ) -> Result<RowId, OverBudget> {
-        let sheet = self.sheet(stack, signature);
-        let off = |step: u32| {
-            let mark = (step, Mark::Truth(Truth::No));
-            marks.binary_search(&mark).is_ok()
+    ) -> Result<RowId, OverBudget>
+    where
+        'a: 's,
+    {
+        let maker = maker.get_or_insert_with(|| {
+            let room = std::mem::take(&mut self.room);
+            RowMaker::new(self.sheet(stack, signature), room)
+        });
+        let mut applied = std::mem::take(&mut self.applied);
+        applied.clear();
+        let bases: &[u32] = if signature.unclaimed {
+            &[]
+        } else {
+            &stack.bases
         };
-        let mut applied: Vec<(u32, Truth)> = Vec::with_capacity(marks.len() + 4);
-        if !signature.unclaimed {
-            let base = stack.bases.iter().copied().filter(|step| !off(*step));
-            applied.extend(base.map(|step| (step, Truth::Yes)));
+        add_applied(bases, marks, &mut applied);
+        let steps = applied.iter().copied();
+        let row = maker.make(signature, steps, self.outcomes, &self.budget);
+        self.applied = applied;
+        Ok(self.rows.intern(row?, self.outcomes))
+    }
+
+    /// Lets other stacks use the room of a maker.
+    fn put_away(&mut self, maker: Option<RowMaker<'_>>) {
+        if let Some(maker) = maker {
+            self.room = maker.into_room();
         }
-        applied.extend(marks.iter().filter_map(|(step, mark)| match mark {
-            Mark::Truth(truth) if *step < UNCLAIMED => Some((*step, *truth)),
-            _ => None,
-        }));
-        applied.sort_unstable();
-        let mut rules: Vec<Applied<'_>> = Vec::with_capacity(applied.len());
-        let applied = applied.into_iter();
-        rules.extend(applied.filter_map(|(step, truth)| Applied::new(&sheet, step, truth)));
-        let row = row::build(sheet, &rules, self.outcomes, &self.budget)?;
-        Ok(self.rows.intern(row, self.outcomes))
     }
 
     fn sheet<'s>(&self, stack: &'s Stack, signature: &'s Signature) -> Sheet<'s>
@@ -159,24 +197,44 @@ impl<'a> Workshop<'a> {
             classes: Vec::with_capacity(all.len()),
             ..Built::default()
         };
-        let result = self.build_claimed(stack, &all, &mut built);
+        let mut maker = None;
+        let result = self
+            .build_claimed(stack, &mut maker, &all, &mut built)
+            .and_then(|()| self.build_unclaimed(stack, &mut maker, &mut built));
+        self.put_away(maker);
         self.all = Some(all);
         result?;
-        let mut marks = Vec::new();
-        for class in &self.classes.unclaimed {
-            self.all_marks(stack, *class, &mut marks);
-            self.build_class(stack, *class, &marks, &mut built)?;
-        }
         built.classes.sort_unstable();
         Ok(built)
     }
 
-    fn build_claimed(
+    fn build_unclaimed<'s>(
         &mut self,
-        stack: &Stack,
+        stack: &'s Stack,
+        maker: &mut Option<RowMaker<'s>>,
+        built: &mut Built,
+    ) -> Result<(), OverBudget>
+    where
+        'a: 's,
+    {
+        let mut marks = Vec::new();
+        for class in &self.classes.unclaimed {
+            self.all_marks(stack, *class, &mut marks);
+            self.build_class((stack, maker), *class, &marks, built)?;
+        }
+        Ok(())
+    }
+
+    fn build_claimed<'s>(
+        &mut self,
+        stack: &'s Stack,
+        maker: &mut Option<RowMaker<'s>>,
         all: &[ClassId],
         built: &mut Built,
-    ) -> Result<(), OverBudget> {
+    ) -> Result<(), OverBudget>
+    where
+        'a: 's,
+    {
         let deviations = self.deviations(stack);
         let mut rest = deviations.as_slice();
         let mut marks = Vec::new();
@@ -191,23 +249,27 @@ impl<'a> Workshop<'a> {
             rest = after;
             marks.clear();
             marks.extend(own.iter().map(|(_, step, mark)| (*step, *mark)));
-            self.build_class(stack, *class, &marks, built)?;
+            self.build_class((stack, maker), *class, &marks, built)?;
         }
         Ok(())
     }
 
-    fn build_class(
+    fn build_class<'s>(
         &mut self,
-        stack: &Stack,
+        (stack, maker): (&'s Stack, &mut Option<RowMaker<'s>>),
         class: ClassId,
         marks: &Marks,
         built: &mut Built,
-    ) -> Result<(), OverBudget> {
+    ) -> Result<(), OverBudget>
+    where
+        'a: 's,
+    {
         let group = match built.numbers.get(marks) {
             Some(group) => *group,
             None => {
-                let signature = &*self.classes.items[&class].signature;
-                let row = self.row_of_marks(stack, signature, marks)?;
+                let classes: &'a Classes = self.classes;
+                let signature = &*classes.items[&class].signature;
+                let row = self.row_of_marks(maker, stack, signature, marks)?;
                 if built.distinct.insert(row) {
                     built.cells += self.cells_of(row);
                 }
@@ -324,37 +386,34 @@ impl<'a> Workshop<'a> {
         self.discard(std::mem::replace(table, new));
     }
 
-    /// Puts classes from one group into another; without repeats.
-    fn assign(&mut self, table: &mut Table, moves: &[Move]) {
-        let mut left = Vec::new();
-        for Move { class, from, to } in moves {
-            let from = *from;
-            if from == *to {
-                continue;
-            }
-            let old = table.own_row(from);
-            if old != table.own_row(*to) {
-                table.told.note(*class, old);
-            }
-            if from != table.default_group {
-                let group = table.groups.get_mut(from);
-                group.users -= 1;
-                if group.users == 0 {
-                    left.push(from);
-                }
-            }
-            if *to == table.default_group {
-                table.entries.remove(*class);
-            } else {
-                table.groups.get_mut(*to).users += 1;
-                table.entries.insert(*class, *to);
-            }
+    /// Puts a class into another group.
+    fn assign(&mut self, table: &mut Table, class: ClassId, to: u32) {
+        let from = table.group_of(class);
+        if from == to {
+            return;
         }
-        left.sort_unstable();
-        left.dedup();
-        for group in left {
-            if table.groups.get(group).users == 0
-                && let Some(group) = table.groups.remove(group)
+        if to == table.default_group {
+            table.entries.remove(class);
+        } else {
+            table.entries.insert(class, to);
+        }
+        let way = Way::new(table, from, to);
+        way.note(class).into_iter().for_each(|n| table.told.note(n));
+        self.count(table, &[Way { count: 1, ..way }]);
+    }
+
+    /// So many classes went from one group to another.
+    fn count(&mut self, table: &mut Table, ways: &[Way]) {
+        let default = table.default_group;
+        let ways = || ways.iter().filter(|way| way.from != way.to);
+        for way in ways().filter(|way| way.to != default) {
+            table.groups.get_mut(way.to).users += way.count;
+        }
+        for way in ways().filter(|way| way.from != default) {
+            let group = table.groups.get_mut(way.from);
+            group.users -= way.count;
+            if group.users == 0
+                && let Some(group) = table.groups.remove(way.from)
             {
                 table.cells -= self.cells_of(group.row);
                 self.rows.release(group.row);
@@ -365,22 +424,20 @@ impl<'a> Workshop<'a> {
     /// A new class is treated as the class that its members come from, until more is known; a
     /// class that went is forgotten.
     pub(crate) fn follow_classes(&mut self, table: &mut Table, changes: &ClassChanges) {
-        let mut moves = Vec::new();
         for (class, origin) in changes.new_with_origin() {
             let group = table.group_of(origin);
             // This row is told first: it is what the members had.
-            table.told.note(class, table.own_row(group));
-            moves.push((class, group));
+            let row = table.own_row(group);
+            table.told.note(Note {
+                class,
+                told: row,
+                now: row,
+            });
+            self.assign(table, class, group);
         }
-        let dead = changes.dead.iter();
-        moves.extend(dead.map(|class| (*class, table.default_group)));
-        let moves = moves.into_iter().map(|(class, to)| Move {
-            class,
-            from: table.group_of(class),
-            to,
-        });
-        let moves: Vec<Move> = moves.collect();
-        self.assign(table, &moves);
+        for class in &changes.dead {
+            self.assign(table, *class, table.default_group);
+        }
     }
 
     /// Lets go of all rows of a table that is no longer used.
@@ -404,7 +461,7 @@ impl<'a> Workshop<'a> {
             passed: Vec::new(),
             logged: Vec::new(),
         });
-        let row = self.rows.intern(Row::constant(outcome), self.outcomes);
+        let row = self.rows.intern(&Row::constant(outcome), self.outcomes);
         let group = Group::new(Box::default(), row, 0);
         let groups = Groups::new(std::iter::once(group));
         self.install(table, 0, groups, &[]);
@@ -431,25 +488,49 @@ impl<'a> Workshop<'a> {
     }
 }
 
-/// Remembers, for each class whose own row is another one now, the row that was told.
+/// The steps whose far side is not false, sorted: those of `bases`, unless marks say otherwise, and
+/// those that marks name.
+fn add_applied(bases: &[u32], marks: &Marks, applied: &mut Vec<(u32, Truth)>) {
+    let truths = marks.iter().filter_map(|(step, mark)| match mark {
+        Mark::Truth(truth) if *step < UNCLAIMED => Some((*step, *truth)),
+        _ => None,
+    });
+    let mut truths = truths.peekable();
+    for base in bases {
+        while let Some(before) = truths.next_if(|(step, _)| step < base) {
+            applied.push(before);
+        }
+        let own = truths.next_if(|(step, _)| step == base);
+        applied.push(own.unwrap_or((*base, Truth::Yes)));
+    }
+    applied.extend(truths);
+    applied.retain(|(_, truth)| *truth != Truth::No);
+}
+
+/// Notes each class whose own row is another one now.
 fn note_differences(
     told: &mut Told,
     old: impl Iterator<Item = (ClassId, RowId)>,
     new: impl Iterator<Item = (ClassId, RowId)>,
 ) {
+    let mut note = |class, old, new| {
+        told.note(Note {
+            class,
+            told: old,
+            now: new,
+        });
+    };
     let mut new = new.peekable();
     for (class, row) in old {
-        while let Some((added, _)) = new.next_if(|(other, _)| *other < class) {
-            told.note(added, None);
+        while let Some((added, row)) = new.next_if(|(other, _)| *other < class) {
+            note(added, None, Some(row));
         }
         match new.next_if(|(other, _)| *other == class) {
             Some((_, same)) if same == row => {}
-            _ => {
-                told.note(class, Some(row));
-            }
+            other => note(class, Some(row), other.map(|(_, row)| row)),
         }
     }
-    for (added, _) in new {
-        told.note(added, None);
+    for (added, row) in new {
+        note(added, None, Some(row));
     }
 }

@@ -342,14 +342,20 @@ impl Engine {
             let stacks = &self.blocks.items[*block].stacks;
             work.whole.extend(stacks.iter().map(|(stack, _)| *stack));
         }
-        let mut touched: BTreeMap<StackIndex, Vec<usize>> = BTreeMap::new();
+        // Numbers of changed blocks, each with its place.
+        let mut touched: BTreeMap<StackIndex, Vec<(usize, u32)>> = BTreeMap::new();
         let mut changed: Vec<(BlockId, Option<Vec<u32>>)> = Vec::new();
         for (id, old) in &self.blocks.changed {
             let block = &self.blocks.items[*id];
-            for (stack, _) in &block.stacks {
-                touched.entry(*stack).or_default().push(changed.len());
+            let rules = self.blocks.edited_rules(*id);
+            if rules.as_ref().is_some_and(Vec::is_empty) {
+                continue;
             }
-            changed.push((*id, self.blocks.edited_rules(*id)));
+            for (stack, place) in &block.stacks {
+                let touched = touched.entry(*stack).or_default();
+                touched.push((changed.len(), *place));
+            }
+            changed.push((*id, rules));
             let stacks = || block.stacks.iter().map(|(stack, _)| *stack);
             if stacks().all(|stack| work.whole.contains(&stack)) {
                 continue;
@@ -377,11 +383,11 @@ impl Engine {
                 self.stacks.plan_again(*index, &self.blocks, &self.policies);
                 continue;
             }
-            let rules = |number: &usize| {
+            let rules = |(number, place): &(usize, u32)| {
                 let (block, rules) = &changed[*number];
-                (*block, rules.as_deref())
+                (*block, *place, rules.as_deref())
             };
-            let blocks: Vec<(BlockId, Option<&[u32]>)> = blocks.iter().map(rules).collect();
+            let blocks: Vec<(BlockId, u32, Option<&[u32]>)> = blocks.iter().map(rules).collect();
             let parts = (&self.blocks, &self.policies);
             self.stacks.edit(*index, &blocks, parts);
         }

@@ -6,12 +6,14 @@ use ocicat_api::rule::Action;
 use ocicat_node::ClassId;
 use rustc_hash::FxHashMap;
 
-use super::{Move, Workshop};
+use super::{Way, Workshop};
 use crate::block::{Body, Truth};
 use crate::class::Signature;
-use crate::group::{Mark, Marks, UNCLAIMED};
+use crate::entries::Walk;
+use crate::group::{Group, Mark, Marks, UNCLAIMED};
+use crate::row::{OverBudget, RowMaker};
 use crate::slab::{BlockId, QuestionId, StackIndex};
-use crate::stack::{Stack, Table};
+use crate::stack::{Note, Stack, Table};
 
 /// Why the rows of a table may be others.
 #[derive(Debug, Clone, Copy)]
@@ -43,6 +45,15 @@ pub(crate) struct Judgement {
 }
 
 impl Judgement {
+    /// Where it begins, if there is anything.
+    fn place(self) -> u32 {
+        if self.is_plain() {
+            u32::MAX
+        } else {
+            self.start
+        }
+    }
+
     /// The class is treated as one without answers.
     pub(crate) fn is_plain(self) -> bool {
         self.start == self.end
@@ -98,6 +109,10 @@ pub(crate) struct Again<'t> {
 #[derive(Debug, Default)]
 pub(crate) struct Judged {
     found: FxHashMap<(ClassId, BlockId), Judgement>,
+    /// Judgements that were found, each once, by their marks.
+    kept: FxHashMap<Box<Marks>, Judgement>,
+    /// Numbers of pairs of what comes from one block and what comes from the next.
+    pairs: FxHashMap<(u32, u32), u32>,
     /// The number of the rule, and what it is marked with.
     marks: Vec<(u32, Mark)>,
     /// By number of question: whether the class that is judged answers yes.
@@ -131,6 +146,7 @@ impl Judged {
         }
     }
 
+    /// Equal marks are at one place.
     fn of(
         &mut self,
         class: ClassId,
@@ -141,8 +157,43 @@ impl Judged {
             return *found;
         }
         let judgement = self.add(signature, body, |question| signature.has(question));
-        self.found.insert((class, block), judgement);
-        judgement
+        let kept = match self.kept.get(self.get(judgement)) {
+            Some(kept) => {
+                self.marks.truncate(judgement.start as usize);
+                *kept
+            }
+            None => {
+                self.kept.insert(self.get(judgement).into(), judgement);
+                judgement
+            }
+        };
+        self.found.insert((class, block), kept);
+        kept
+    }
+
+    /// What some blocks make of a class, in one number: equal ones are of equal marks.
+    fn of_all<'b>(
+        &mut self,
+        class: ClassId,
+        blocks: impl Iterator<Item = (BlockId, &'b Body)>,
+        signature: impl Fn() -> Option<&'b Signature>,
+    ) -> Option<u32> {
+        let mut all = None;
+        for (block, body) in blocks {
+            let judgement = match self.found.get(&(class, block)) {
+                Some(found) => *found,
+                None => self.of(class, (block, body), signature()?),
+            };
+            let next = u32::try_from(self.pairs.len()).unwrap_or(u32::MAX);
+            all = Some(match all {
+                None => judgement.place(),
+                Some(all) => *self.pairs.entry((all, judgement.place())).or_insert(next),
+            });
+        }
+        match all {
+            Some(all) => Some(all),
+            None => signature().map(|_| 0),
+        }
     }
 
     fn add(
@@ -170,76 +221,151 @@ impl Judged {
 
 /// The blocks of a stack that have edited rules, with their steps.
 fn edited_places(stack: &Stack) -> Vec<(BlockId, Range<u32>)> {
-    let mut edited = stack.edited.iter().peekable();
-    let mut places = Vec::new();
-    if edited.peek().is_none() {
-        return places;
-    }
-    for (block, steps) in stack.places() {
-        let mut any = false;
-        while edited.next_if(|step| **step < steps.end).is_some() {
-            any = true;
-        }
-        if any {
-            places.push((block, steps));
-        }
-        if edited.peek().is_none() {
-            break;
-        }
+    let mut places: Vec<(BlockId, Range<u32>)> = Vec::new();
+    for step in &stack.edited {
+        let known = places.last().is_some_and(|(_, steps)| *step < steps.end);
+        places.extend(stack.block_of(*step).filter(|_| !known));
     }
     places
 }
 
-impl Workshop<'_> {
+/// What became of the classes of one stack, as far as it is known.
+#[derive(Debug, Default)]
+pub(super) struct Ways {
+    list: Vec<Way>,
+    /// Of the classes of one group, by what edited blocks make of them: the place in the list.
+    known: FxHashMap<(u32, u32), usize>,
+    /// Of classes with another row.
+    notes: Vec<Note>,
+}
+
+impl Ways {
+    fn clear(&mut self) {
+        self.list.clear();
+        self.known.clear();
+        self.notes.clear();
+    }
+
+    fn add(&mut self, key: Option<(u32, u32)>, way: Way) -> usize {
+        let at = self.list.len();
+        self.list.push(way);
+        self.known.extend(key.map(|key| (key, at)));
+        at
+    }
+}
+
+impl<'a> Workshop<'a> {
     /// Brings the rows of some classes up to date. `false` if the stack has to be built whole: it
     /// may exceed the budget.
     pub(crate) fn update(&mut self, stack: &mut Stack, task: Task<'_>) -> bool {
+        // What the table is made from stays as it is.
+        let mut table = std::mem::take(&mut stack.table);
+        let mut ways = std::mem::take(&mut self.ways);
+        ways.clear();
+        let fits = self.regroup(stack, &mut table, task, &mut ways);
+        table.told.note_all(&ways.notes);
+        if fits {
+            self.count(&mut table, &ways.list);
+            stack.edited.clear();
+        }
+        self.ways = ways;
+        stack.table = table;
+        fits && !self.is_stale(&stack.table) && !self.exceeds(&stack.table)
+    }
+
+    /// Enters classes whose row may be another into their groups. Users are not counted.
+    fn regroup(
+        &mut self,
+        stack: &Stack,
+        table: &mut Table,
+        task: Task<'_>,
+        ways: &mut Ways,
+    ) -> bool {
         let edited = edited_places(stack);
-        let mut moves = std::mem::take(&mut self.moves);
-        let mut marks = std::mem::take(&mut self.marks);
-        moves.clear();
-        let mut near = 0;
+        let (blocks, classes) = (self.blocks, self.classes);
+        let bodies = edited
+            .iter()
+            .map(|(block, _)| (*block, &*blocks.items[*block].body));
+        let mut maker = None;
+        let mut entries = std::mem::take(&mut table.entries);
+        let mut walk = Walk::new(&mut entries);
         let mut fits = true;
         for again in task {
             let class = again.class;
-            let Some(item) = self.classes.items.get(&class) else {
-                continue;
-            };
-            let signature = &*item.signature;
-            let from = stack.table.group_near(class, &mut near);
-            if !self.marks_again((stack, from), &again, (signature, &edited), &mut marks) {
-                continue;
+            let signature = || Some(&*classes.items.get(&class)?.signature);
+            let mut key = None;
+            if !again.unknown && again.asked.is_empty() {
+                key = self.judged.of_all(class, bodies.clone(), signature);
+                if key.is_none() {
+                    continue;
+                }
             }
-            let group = match stack.table.groups.find(&marks) {
-                Ok(group) => group,
-                Err(at) => {
-                    let Ok(row) = self.row_of_marks(stack, signature, &marks) else {
+            let from = walk.next(class).unwrap_or(table.default_group);
+            let key = key.map(|edits| (from, edits));
+            let known = key.and_then(|key| ways.known.get(&key).copied());
+            let at = match known {
+                Some(at) => at,
+                None => {
+                    let Some(signature) = signature() else {
+                        continue;
+                    };
+                    let again = (&again, signature, edited.as_slice());
+                    let Ok(to) = self.group_again((stack, &mut maker), table, from, again) else {
                         fits = false;
                         break;
                     };
-                    stack.table.cells += self.cells_of(row);
-                    self.rows.retain(row);
-                    stack.table.groups.insert(at, &marks, row)
+                    ways.add(key, Way::new(table, from, to))
                 }
             };
-            moves.push(Move {
-                class,
-                from,
-                to: group,
-            });
+            let way = &mut ways.list[at];
+            if way.from != way.to {
+                way.count += 1;
+                ways.notes.extend(way.note(class));
+                walk.set((way.to != table.default_group).then_some(way.to));
+            }
         }
-        if fits {
-            self.assign(&mut stack.table, &moves);
-            stack.edited.clear();
-        }
-        (self.moves, self.marks) = (moves, marks);
-        fits && !self.is_stale(&stack.table) && !self.exceeds(&stack.table)
+        table.entries = entries;
+        self.put_away(maker);
+        fits
+    }
+
+    /// The group of a class of one group whose row may be another. It is made if need be.
+    fn group_again<'s>(
+        &mut self,
+        (stack, maker): (&'s Stack, &mut Option<RowMaker<'s>>),
+        table: &mut Table,
+        from: u32,
+        (again, signature, edited): (&Again<'_>, &'s Signature, &[(BlockId, Range<u32>)]),
+    ) -> Result<u32, OverBudget>
+    where
+        'a: 's,
+    {
+        let mut marks = std::mem::take(&mut self.marks);
+        let of_group = (stack, table.groups.get(from));
+        let is_other = self.marks_again(of_group, again, (signature, edited), &mut marks);
+        let to = if !is_other {
+            Ok(from)
+        } else {
+            match table.groups.find(&marks) {
+                Ok(group) => Ok(group),
+                Err(at) => {
+                    let row = self.row_of_marks(maker, stack, signature, &marks);
+                    row.map(|row| {
+                        table.cells += self.cells_of(row);
+                        self.rows.retain(row);
+                        table.groups.insert(at, &marks, row)
+                    })
+                }
+            }
+        };
+        self.marks = marks;
+        to
     }
 
     /// The marks of a class of one group whose row may be another; `false` if they are the same.
     fn marks_again(
         &mut self,
-        (stack, from): (&Stack, u32),
+        (stack, group): (&Stack, &Group),
         again: &Again<'_>,
         (signature, edited): (&Signature, &[(BlockId, Range<u32>)]),
         marks: &mut Vec<(u32, Mark)>,
@@ -262,7 +388,6 @@ impl Workshop<'_> {
             }
         }
         if !again.unknown {
-            let group = stack.table.groups.get(from);
             if again.asked.is_empty() && marks.is_empty() && !group.stale {
                 return false;
             }
