@@ -14,9 +14,11 @@
 //! # What a change may do at once
 //!
 //! Each look-up of a packet in flight reads the newest commit, and the verdict must be that of the state
-//! before or that of the state after. Rows and outcomes are immutable. A class that is new brings its rows
-//! along. A stack changes rows in its own map where everybody who may be inside meets his old row or his
-//! new one; else it is built anew under a fresh number, and who it judged is pointed at it. The old map
+//! before or that of the state after. An outcome never changes. A row has a number of the kernel, and a
+//! number may come to stand for another row where all that leads to it goes there and no more than one
+//! look-up differs: then its cells change, which are few, and not the elements that lead to it. A class
+//! that is new brings its rows along. A stack changes rows in its own map where everybody who may be
+//! inside meets his old row or his new one; else it is built anew under a fresh number, and who it judged is pointed at it. The old map
 //! stays as it was for packets that are inside, with a row for each class that is new to them. So do the
 //! stages of host endpoints, by the near class. Where that cannot be, the whole program is replaced
 //! ([`Update::replace`]). What is no longer used stays until [`Compiler::collect`], which is called after a
