@@ -22,13 +22,20 @@ impl Engine {
     /// Brings tables and classes up to date with all objects, and tells what is different since
     /// the last commit. The work is in proportion to that.
     pub fn commit(&mut self) -> Commit {
+        let mut released = Vec::new();
+        if self.only_remote() {
+            released = self.move_addresses();
+            if self.space.is_settled() {
+                return self.tell_moved(released);
+            }
+        }
         let sources = self.sources.take_changed();
         let changed = self
             .identities
             .derive(&mut self.interner, &self.sources, &sources);
         let (affected, reframed) = self.select(&changed);
         let again = self.activate((&affected, &reframed), &sources);
-        let (dead, released) = self.settle_space(&changed);
+        let dead = self.settle_space(&changed, &mut released);
         let changes = self
             .classes
             .settle(&mut self.space, &self.identities, &mut self.questions);
@@ -44,13 +51,14 @@ impl Engine {
             .into_iter()
             .for_each(|identity| self.identities.release(identity));
         self.collect();
+        self.stirred = false;
         commit
     }
 
     /// Takes over changed endpoints and decides which policies select which local ones. Returns
     /// also which policies have more than other rules; sorted.
     fn select(&mut self, changed: &[IdentityId]) -> (Affected, Vec<PolicyId>) {
-        self.befores = self.endpoints.take_dirty();
+        self.befores.append(&mut self.endpoints.take_dirty());
         for before in &self.befores {
             if self.locals.items.contains_key(&before.entry) {
                 self.touched_endpoints.insert(before.entry);
@@ -211,8 +219,12 @@ impl Engine {
     }
 
     /// Answers new questions, and brings regions, slots and kinds up to date. Returns the
-    /// questions that are no longer asked, and identities to release at the end.
-    fn settle_space(&mut self, changed: &[IdentityId]) -> (Vec<QuestionId>, Vec<IdentityId>) {
+    /// questions that are no longer asked; `released` are identities to release at the end.
+    fn settle_space(
+        &mut self,
+        changed: &[IdentityId],
+        released: &mut Vec<IdentityId>,
+    ) -> Vec<QuestionId> {
         let (fresh, dead) = self.questions.take_changes();
         let different =
             self.questions
@@ -243,7 +255,7 @@ impl Engine {
                 }
             }
         }
-        let mut released = self.nets.apply(&mut self.space, &mut self.identities);
+        released.extend(self.nets.apply(&mut self.space, &mut self.identities));
         net::add_questions(
             &mut self.space,
             &mut self.identities,
@@ -252,18 +264,7 @@ impl Engine {
         );
         self.lists
             .apply(&mut self.interner, &mut self.space, &self.questions, &fresh);
-        for before in std::mem::take(&mut self.befores) {
-            let after = self.endpoints.presence(before.entry);
-            let old = before.presence;
-            for address in old.iter().flat_map(|presence| &presence.addresses) {
-                self.space.remove_owner(*address, before.entry);
-            }
-            for address in after.iter().flat_map(|presence| &presence.addresses) {
-                self.space.add_owner(*address, before.entry);
-            }
-            released.extend(old.map(|presence| presence.identity));
-        }
-        self.space.settle(&mut self.identities, &self.endpoints);
+        released.extend(self.move_addresses());
         for id in &self.locals.dirty {
             for address in self
                 .locals
@@ -279,7 +280,7 @@ impl Engine {
         }
         self.locals
             .mark_near(&self.space, &self.identities, changed, everywhere);
-        (dead, released)
+        dead
     }
 
     /// Forgets questions that nobody asks any more, when no table depends on them.
@@ -316,17 +317,9 @@ impl Engine {
             .into_iter()
             .for_each(|id| self.policies.forget(id));
         self.policies.collect(&mut self.interner);
-        self.endpoints.collect();
-        let questions = &mut self.questions;
-        self.identities.collect(&mut self.interner, |id, identity| {
-            questions.forget_identity(id, identity);
-        });
+        self.collect_remote();
         self.questions.collect(&mut self.interner);
         self.blocks.collect(&mut self.interner);
-        self.space.end_rest();
-        self.identities.items.end_rest();
-        self.endpoints.items.end_rest();
         self.stacks.end_commit();
-        self.interner.labels.end_rest();
     }
 }

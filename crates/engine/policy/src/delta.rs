@@ -156,7 +156,7 @@ impl Engine {
         }
     }
 
-    fn tell_addresses(&mut self, delta: &mut NodeDelta, moved: &[KindId]) {
+    pub(crate) fn tell_addresses(&mut self, delta: &mut NodeDelta, moved: &[KindId]) {
         let space = &mut self.space;
         let slots = std::mem::take(&mut space.moved_slots);
         let class_of = |kinds: &crate::slab::Slab<KindId, crate::space::Kind>, kind: KindId| {
@@ -191,6 +191,9 @@ impl Engine {
                 region.emitted = Some(class);
                 delta.push(Change::Class(region.prefix, Some(class)));
             }
+        }
+        if space.vacated.is_empty() {
+            return;
         }
         let vacated = std::mem::take(&mut space.vacated);
         let mut vacated: Vec<IpNet> = vacated.into_keys().collect();

@@ -87,6 +87,16 @@ impl Identities {
         id
     }
 
+    /// Whether any is new since they were last brought up to date.
+    pub(crate) fn has_fresh(&self) -> bool {
+        !self.fresh.is_empty()
+    }
+
+    /// Whether any is perhaps without holders.
+    pub(crate) fn has_idle(&self) -> bool {
+        !self.idle.is_empty()
+    }
+
     pub(crate) fn retain(&mut self, id: IdentityId) {
         self.items[id].count += 1;
     }

@@ -81,6 +81,7 @@ mod paint;
 mod policy;
 mod question;
 mod region;
+mod remote;
 mod row;
 mod rule;
 mod slab;
@@ -125,6 +126,8 @@ pub struct Engine {
     outcomes: outcome::Outcomes,
     rows: outcome::Rows,
     told_endpoints: BTreeMap<EndpointId, Arc<EndpointPolicy>>,
+    /// Something else than pods and WorkloadEndpoints changed since the last commit.
+    stirred: bool,
     // What the phases of one commit leave for later ones.
     befores: Vec<endpoint::Before>,
     dirty_policies: Vec<PolicyId>,
@@ -167,6 +170,7 @@ impl Engine {
             outcomes: outcome::Outcomes::default(),
             rows: outcome::Rows::default(),
             told_endpoints: BTreeMap::new(),
+            stirred: true,
             befores: Vec::new(),
             dirty_policies: Vec::new(),
             reported: BTreeSet::new(),
@@ -195,8 +199,12 @@ impl Engine {
     /// Adds an object or replaces the one of the same key. Kinds that have nothing to do with
     /// policy are ignored.
     pub fn upsert(&mut self, object: &Object) {
-        let key = object.key();
         let interner = &mut self.interner;
+        if let Object::Pod(x) = object {
+            return self.endpoints.put_pod(interner, &mut self.identities, x);
+        }
+        let key = object.key();
+        self.stirred |= key.kind != Kind::WorkloadEndpoint;
         match object {
             Object::Namespace(x) => {
                 self.sources
@@ -209,7 +217,6 @@ impl Engine {
                     .put_account(interner, name, Some(&x.metadata.labels));
             }
             Object::Profile(x) => self.put_profile(&key.name, Some(x)),
-            Object::Pod(x) => self.endpoints.put_pod(interner, &mut self.identities, x),
             Object::WorkloadEndpoint(x) => {
                 self.endpoints
                     .put_workload_endpoint(interner, &mut self.identities, x);
@@ -247,7 +254,8 @@ impl Engine {
                     self.policies.put_kube(interner, key.kind, &x.policy);
                 }
             }
-            Object::FelixConfiguration(_)
+            Object::Pod(_)
+            | Object::FelixConfiguration(_)
             | Object::KubeControllersConfiguration(_)
             | Object::Service(_)
             | Object::Controller(..)
@@ -258,6 +266,7 @@ impl Engine {
     /// Removes an object. One that is not there is no error.
     pub fn remove(&mut self, key: &ObjectKey) {
         let interner = &mut self.interner;
+        self.stirred |= !matches!(key.kind, Kind::Pod | Kind::WorkloadEndpoint);
         match key.kind {
             Kind::Namespace => self.sources.put_namespace(interner, &key.name, None),
             Kind::ServiceAccount => {
@@ -315,6 +324,7 @@ impl Engine {
 
     /// Decides for one endpoint whether it is judged here, whatever its node is.
     pub fn set_local(&mut self, key: &ObjectKey, place: Place) {
+        self.stirred = true;
         self.locals.set_place(key, place);
         self.endpoints.touch_key(&mut self.identities, key);
     }
@@ -339,6 +349,7 @@ impl Engine {
     }
 
     fn touch(&mut self, key: &ObjectKey) {
+        self.stirred = true;
         match key.kind {
             Kind::HostEndpoint => self.endpoints.touch_key(&mut self.identities, key),
             _ => self.policies.touch(key),

@@ -200,6 +200,15 @@ impl Space {
         }
     }
 
+    /// Whether addresses only went from kind to kind, and no local endpoint has any of them.
+    pub(crate) fn is_settled(&self) -> bool {
+        let mut moved = self.moved_slots.iter();
+        self.dirty_kinds.is_empty()
+            && self.lost_kinds.is_empty()
+            && self.new_regions.is_empty()
+            && moved.all(|slot| self.slots.items.get(*slot).is_none_or(|slot| !slot.local))
+    }
+
     /// Retires regions without holds, then gives every touched slot its kind.
     pub(crate) fn settle(&mut self, ids: &mut Identities, endpoints: &Endpoints) {
         let retired = self.regions.take_idle();
