@@ -10,6 +10,7 @@ use rustc_hash::FxHashMap;
 
 use crate::identity::{Identities, IdentityKey, NamedPort, Role};
 use crate::label::{Name, Names};
+use crate::look;
 use crate::slab::{EntryId, IdentityId, Slab};
 use crate::source::Interner;
 
@@ -56,30 +57,55 @@ pub(crate) struct Endpoints {
     interfaces: FxHashMap<EntryId, HostInterface>,
     dirty: Vec<Before>,
     gone: Vec<EntryId>,
+    /// Room for what a pod looks like.
+    look: Vec<u8>,
 }
 
 impl Endpoints {
     pub(crate) fn put_pod(&mut self, interner: &mut Interner, ids: &mut Identities, pod: &Pod) {
         let key = key_of(Kind::Pod, &pod.metadata);
-        let namespace = key.namespace.as_deref().unwrap_or_default();
-        let identity = (!pod.host_network && !pod.finished).then(|| {
-            let account = &*pod.service_account;
-            let profiles = [
-                format!("kns.{namespace}"),
-                format!("ksa.{namespace}.{account}"),
-            ];
-            let look = Look {
-                metadata: &pod.metadata,
-                namespace,
-                orchestrator: KUBERNETES,
-                account: Some(account),
-                ports: &pod.ports,
-            };
-            let key = look.identity(interner, profiles.iter().map(String::as_str));
-            ids.acquire(interner, key)
-        });
+        let identity =
+            (!pod.host_network && !pod.finished).then(|| self.identity_of(interner, ids, pod));
         let node = pod.node.as_ref().map(|node| interner.names.acquire(node));
         self.put(interner, ids, key, identity, node, &pod.addresses);
+    }
+
+    /// The identity of a pod, which nearly always another pod has already.
+    fn identity_of(
+        &mut self,
+        interner: &mut Interner,
+        ids: &mut Identities,
+        pod: &Pod,
+    ) -> IdentityId {
+        let mut text = std::mem::take(&mut self.look);
+        look::write(pod, &mut text);
+        let id = match ids.of_look(&text) {
+            Some(id) => {
+                ids.retain(id);
+                id
+            }
+            None => {
+                let namespace = look::namespace(pod);
+                let account = &*pod.service_account;
+                let profiles = [
+                    format!("kns.{namespace}"),
+                    format!("ksa.{namespace}.{account}"),
+                ];
+                let look = Look {
+                    metadata: &pod.metadata,
+                    namespace,
+                    orchestrator: KUBERNETES,
+                    account: Some(account),
+                    ports: &pod.ports,
+                };
+                let key = look.identity(interner, profiles.iter().map(String::as_str));
+                let id = ids.acquire(interner, key);
+                ids.remember(id, &text);
+                id
+            }
+        };
+        self.look = text;
+        id
     }
 
     pub(crate) fn put_workload_endpoint(
@@ -172,7 +198,8 @@ impl Endpoints {
         let id = match self.numbers.get(&key) {
             Some(&id) => id,
             None => {
-                let key = with_shared_namespace(interner, key);
+                let namespace = identity.and_then(|identity| ids.items[identity].key.namespace);
+                let key = with_shared_namespace(interner, key, namespace);
                 self.touch_followers(ids, &key);
                 let entry = Entry {
                     key: key.clone(),
@@ -410,7 +437,7 @@ fn key_of(kind: Kind, metadata: &Metadata) -> ObjectKey {
     let namespace: Arc<str> = metadata
         .namespace
         .clone()
-        .unwrap_or_else(|| "default".into());
+        .unwrap_or_else(|| look::DEFAULT_NAMESPACE.into());
     ObjectKey {
         kind,
         namespace: Some(namespace),
@@ -418,12 +445,22 @@ fn key_of(kind: Kind, metadata: &Metadata) -> ObjectKey {
     }
 }
 
-/// The same key, with a namespace that shares its text with all others.
-fn with_shared_namespace(interner: &mut Interner, mut key: ObjectKey) -> ObjectKey {
-    if let Some(namespace) = &mut key.namespace {
-        let name = interner.names.acquire(namespace);
-        *namespace = interner.names.text(name).clone();
-        interner.names.release(name);
+/// The same key, with a namespace that shares its text with all others. `known` is its name, if that
+/// is known.
+fn with_shared_namespace(
+    interner: &mut Interner,
+    mut key: ObjectKey,
+    known: Option<Name>,
+) -> ObjectKey {
+    let names = &mut interner.names;
+    match (&mut key.namespace, known) {
+        (Some(namespace), Some(name)) => *namespace = names.text(name).clone(),
+        (Some(namespace), None) => {
+            let name = names.acquire(namespace);
+            *namespace = names.text(name).clone();
+            names.release(name);
+        }
+        (None, _) => {}
     }
     key
 }

@@ -40,6 +40,8 @@ pub(crate) type Answer = (QuestionId, u32);
 #[derive(Debug)]
 pub(crate) struct Identity {
     pub(crate) key: Arc<IdentityKey>,
+    /// What the first pod of it looked like.
+    look: Option<Arc<[u8]>>,
     count: u32,
     labels: LabelSetId,
     namespace_labels: LabelSetId,
@@ -53,6 +55,8 @@ pub(crate) struct Identity {
 #[derive(Debug, Default)]
 pub(crate) struct Identities {
     numbers: FxHashMap<Arc<IdentityKey>, IdentityId>,
+    /// By what pods look like: see [`crate::look`].
+    looks: FxHashMap<Arc<[u8]>, IdentityId>,
     pub(crate) items: Slab<IdentityId, Identity>,
     dependents: FxHashMap<Source, Vec<IdentityId>>,
     fresh: Vec<IdentityId>,
@@ -72,6 +76,7 @@ impl Identities {
         let mut nothing = || interner.labels.acquire(&mut interner.names, Vec::new());
         let id = self.items.insert(Identity {
             key: key.clone(),
+            look: None,
             count: 1,
             labels: nothing(),
             namespace_labels: nothing(),
@@ -85,6 +90,22 @@ impl Identities {
         self.numbers.insert(key, id);
         self.fresh.push(id);
         id
+    }
+
+    /// The identity of pods that look like that, if it is known.
+    pub(crate) fn of_look(&self, look: &[u8]) -> Option<IdentityId> {
+        self.looks.get(look).copied()
+    }
+
+    /// Keeps what a pod of the identity looks like, for the pods that look alike; one for each
+    /// identity.
+    pub(crate) fn remember(&mut self, id: IdentityId, look: &[u8]) {
+        let place = &mut self.items[id].look;
+        if place.is_none() {
+            let look: Arc<[u8]> = look.into();
+            *place = Some(look.clone());
+            self.looks.insert(look, id);
+        }
     }
 
     /// Whether any is new since they were last brought up to date.
@@ -163,6 +184,9 @@ impl Identities {
             };
             forget(id, &identity);
             self.numbers.remove(&identity.key);
+            if let Some(look) = &identity.look {
+                self.looks.remove(look);
+            }
             for source in sources_of(&identity.key) {
                 if let Some(list) = self.dependents.get_mut(&source) {
                     list.retain(|other| *other != id);

@@ -74,6 +74,7 @@ mod interval;
 mod label;
 mod list;
 mod local;
+mod look;
 mod net;
 mod outcome;
 mod owner;

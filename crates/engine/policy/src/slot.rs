@@ -96,6 +96,11 @@ impl Slots {
     }
 
     pub(crate) fn add_owner(&mut self, id: SlotId, entry: EntryId) {
+        let slot = &mut self.items[id];
+        if slot.owner.get().is_none() {
+            slot.owner = Maybe::new(Some(entry));
+            return;
+        }
         let owners = self.owners(id);
         if let Err(at) = owners.binary_search(&entry) {
             let mut owners = owners.to_vec();
