@@ -8,7 +8,7 @@ use rustc_hash::FxHashMap;
 
 use crate::class::Signature;
 use crate::label::Name;
-use crate::question::{QuestionKey, Questions};
+use crate::question::{Asker, QuestionKey, Questions, Yes};
 use crate::rule::{AddressTest, Ports, Rule, Sense, Service, Side};
 use crate::slab::{BlockId, PolicyId, QuestionId, Slab, StackIndex};
 use crate::source::Interner;
@@ -199,6 +199,32 @@ impl Asked {
         named.chain(self.backend)
     }
 
+    /// What the answer yes to a question is to the rule.
+    fn meaning(&self) -> impl Fn(QuestionId) -> Yes + Copy + '_ {
+        let terms = self.far.terms();
+        // Without these the rule does not match.
+        let leads = match &self.far {
+            Far::Always => &[],
+            // Owners are told apart better than families and other nets.
+            Far::All(terms) => {
+                let mut positive = terms.iter().enumerate();
+                let last = positive.rfind(|(_, term)| term.sense == Sense::Positive);
+                last.map_or(&[][..], |(at, _)| &terms[at..=at])
+            }
+            Far::Any(terms) => terms,
+        };
+        let alone = leads.len() == terms.len() && self.numbered().next().is_none();
+        move |question| {
+            let is_lead = leads.iter().any(|term| term.question == question);
+            match (leads, is_lead) {
+                ([], _) => Yes::Part,
+                (_, true) if alone => Yes::Enough,
+                (_, true) => Yes::Part,
+                (_, false) => Yes::Detail,
+            }
+        }
+    }
+
     fn questions(&self) -> impl Iterator<Item = QuestionId> + '_ {
         let terms = self.far.terms().iter().map(|term| term.question);
         terms.chain(self.ports.iter().map(|(.., question)| *question))
@@ -263,8 +289,27 @@ impl Body {
         !self.near_rules.is_empty() || !self.near_ports.is_empty()
     }
 
-    fn questions(&self) -> impl Iterator<Item = QuestionId> + '_ {
-        self.asked.iter().flat_map(Asked::questions)
+    /// Who asks what, once for each time.
+    fn users(&self, block: BlockId) -> impl Iterator<Item = (QuestionId, Asker)> + '_ {
+        let rules = (0u32..).zip(&self.asked);
+        rules.flat_map(move |(rule, asked)| {
+            let yes = asked.meaning();
+            let asker = move |question| Asker {
+                block,
+                rule,
+                yes: yes(question),
+            };
+            asked
+                .questions()
+                .map(move |question| (question, asker(question)))
+        })
+    }
+
+    fn release(&self, block: BlockId, questions: &mut Questions) {
+        for (question, user) in self.users(block) {
+            questions.release(question);
+            questions.leave(question, user);
+        }
     }
 }
 
@@ -316,7 +361,7 @@ impl Blocks {
         let direction = self.items[id].direction;
         let asked = rules
             .iter()
-            .map(|rule| ask(rule, direction, id, interner, questions));
+            .map(|rule| ask(rule, direction, interner, questions));
         let asked = asked.collect();
         let near_rules = (0u32..)
             .zip(rules.iter())
@@ -331,19 +376,18 @@ impl Blocks {
             near_rules,
             near_ports,
         });
+        for (question, user) in body.users(id) {
+            questions.join(question, user);
+        }
         let old = std::mem::replace(&mut self.items[id].body, body);
-        old.questions()
-            .for_each(|question| questions.release(question, id));
+        old.release(id, questions);
         self.changed.entry(id).or_insert(old);
     }
 
     /// The block stays until the end of the commit, because stacks may still hold it.
     pub(crate) fn remove(&mut self, questions: &mut Questions, id: BlockId) {
         let block = &self.items[id];
-        block
-            .body
-            .questions()
-            .for_each(|question| questions.release(question, id));
+        block.body.release(id, questions);
         if let BlockSource::Profile(name) = block.source {
             self.profiles
                 .remove(&(name, crate::policy::side(block.direction)));
@@ -444,15 +488,14 @@ impl Blocks {
 fn ask(
     rule: &Rule,
     direction: Direction,
-    user: BlockId,
     interner: &mut Interner,
     questions: &mut Questions,
 ) -> Asked {
-    let far = ask_side(&rule.far, user, interner, questions);
+    let far = ask_side(&rule.far, interner, questions);
     let named = named_ports(&rule.services, |service| service.far_ports(direction));
     let ports = named.into_iter().map(|(name, protocol)| {
         let key = QuestionKey::NamedPort(name, protocol);
-        (name, protocol, questions.acquire(interner, key, user))
+        (name, protocol, questions.acquire(interner, key))
     });
     let ports = ports.collect();
     let service = |test: &&AddressTest| matches!(test, AddressTest::Service(..));
@@ -466,14 +509,9 @@ fn ask(
 }
 
 /// Acquires the questions of one side.
-pub(crate) fn ask_side(
-    side: &Side,
-    user: BlockId,
-    interner: &mut Interner,
-    questions: &mut Questions,
-) -> Far {
+pub(crate) fn ask_side(side: &Side, interner: &mut Interner, questions: &mut Questions) -> Far {
     let mut term = |test: &AddressTest, sense: Sense| Term {
-        question: questions.acquire(interner, QuestionKey::Address(test.clone()), user),
+        question: questions.acquire(interner, QuestionKey::Address(test.clone())),
         sense,
         by_owner: test.asks_owner(),
     };

@@ -554,10 +554,18 @@ fn unlist(questions: &mut Questions, class: ClassId, signature: &Signature) {
 }
 
 fn list_one(questions: &mut Questions, class: ClassId, question: QuestionId) {
-    if let Some(question) = questions.items.get_mut(question)
-        && let Err(at) = question.classes.binary_search(&class)
-    {
-        question.classes.insert(at, class);
+    let Some(question) = questions.items.get_mut(question) else {
+        return;
+    };
+    // A new class has the highest number.
+    let classes = &mut question.classes;
+    match classes.last() {
+        Some(last) if *last >= class => {
+            if let Err(at) = classes.binary_search(&class) {
+                classes.insert(at, class);
+            }
+        }
+        _ => classes.push(class),
     }
 }
 

@@ -117,6 +117,14 @@ impl Expression {
         }
     }
 
+    /// What must all hold.
+    pub(crate) fn conditions(&self) -> &[Self] {
+        match self {
+            Self::And(parts) => parts,
+            one => std::slice::from_ref(one),
+        }
+    }
+
     pub(crate) fn release(&self, names: &mut Names) {
         match self {
             Self::Always | Self::Namespaced | Self::NotNamespaced => {}

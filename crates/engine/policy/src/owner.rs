@@ -6,7 +6,8 @@ use ocicat_selector::Selector;
 use rustc_hash::FxHashMap;
 
 use crate::expression::{Expression, Need, Place};
-use crate::label::{Labels, Name, Names};
+use crate::label::{Labels, Name, Names, value_of};
+use crate::rule::Sense;
 
 /// What a test sees of an owner.
 #[derive(Debug, Clone, Copy)]
@@ -143,6 +144,25 @@ impl OwnerTest {
         first.unwrap_or_else(|| vec![Facet::Any])
     }
 
+    /// Whether owners that were found by the facet in the scope of the test satisfy the condition.
+    fn is_given(&self, facet: Facet, place: Place, condition: &Expression) -> bool {
+        match (condition, place, facet) {
+            (Expression::Always, ..) => true,
+            (Expression::Namespaced, ..) => self.scope.is_some(),
+            (Expression::Has(known), Place::Labels, Facet::Key(key))
+            | (Expression::Has(known), Place::Namespace, Facet::NamespaceKey(key)) => *known == key,
+            (Expression::Equal(known, of), Place::Labels, Facet::Label(key, value))
+            | (Expression::Equal(known, of), Place::Namespace, Facet::NamespaceLabel(key, value)) => {
+                (*known, *of) == (key, value)
+            }
+            (Expression::In(known, of), Place::Labels, Facet::Label(key, value))
+            | (Expression::In(known, of), Place::Namespace, Facet::NamespaceLabel(key, value)) => {
+                *known == key && of.contains(&value)
+            }
+            _ => false,
+        }
+    }
+
     fn release(&self, names: &mut Names) {
         self.scope.iter().for_each(|name| names.release(*name));
         self.selector.iter().for_each(|e| e.release(names));
@@ -193,7 +213,64 @@ impl Tests {
 /// Finds the tests that an owner may satisfy, without asking the others.
 #[derive(Debug, Default)]
 pub(crate) struct TestIndex {
-    buckets: FxHashMap<(Option<Name>, Facet), Vec<(u32, Arc<OwnerTest>)>>,
+    buckets: FxHashMap<(Option<Name>, Facet), Vec<Candidate>>,
+}
+
+/// A test that owners with the facet of its bucket may satisfy. Tests are many and lie apart, so what
+/// decides most often stands here.
+#[derive(Debug)]
+struct Candidate {
+    number: u32,
+    /// A label that the owner must have too, or, if not that, must not have.
+    label: Option<(Name, Name, Sense)>,
+    /// There is nothing else to ask.
+    whole: bool,
+    test: Arc<OwnerTest>,
+}
+
+impl Candidate {
+    fn new(number: u32, test: &Arc<OwnerTest>, facet: Facet) -> Self {
+        let mut rest: Vec<(Place, &Expression)> = Vec::new();
+        let parts = [
+            (Place::Labels, &test.selector),
+            (Place::Namespace, &test.namespace),
+        ];
+        for (place, expression) in parts {
+            let conditions = expression.iter().flat_map(Expression::conditions);
+            rest.extend(conditions.map(|condition| (place, condition)));
+        }
+        rest.retain(|(place, condition)| !test.is_given(facet, *place, condition));
+        let label = |(place, condition): &(Place, &Expression)| match (place, condition) {
+            (Place::Labels, Expression::Equal(key, value)) => Some((*key, *value, Sense::Positive)),
+            (Place::Labels, Expression::NotEqual(key, value)) => {
+                Some((*key, *value, Sense::Negative))
+            }
+            _ => None,
+        };
+        let found = rest
+            .iter()
+            .enumerate()
+            .find_map(|(at, condition)| Some((at, label(condition)?)));
+        let label = found.map(|(at, label)| {
+            rest.remove(at);
+            label
+        });
+        let whole = rest.is_empty() && !test.kube && test.accounts.is_none();
+        Self {
+            number,
+            label,
+            whole,
+            test: test.clone(),
+        }
+    }
+
+    fn matches(&self, owner: &Owner<'_>, names: &Names) -> bool {
+        let has = |key, value| value_of(owner.labels, key) == Some(value);
+        let label = self
+            .label
+            .is_none_or(|(key, value, sense)| has(key, value) == (sense == Sense::Positive));
+        label && (self.whole || self.test.matches(owner, names))
+    }
 }
 
 impl TestIndex {
@@ -202,14 +279,14 @@ impl TestIndex {
             self.buckets
                 .entry((test.scope, facet))
                 .or_default()
-                .push((number, test.clone()));
+                .push(Candidate::new(number, test, facet));
         }
     }
 
     pub(crate) fn remove(&mut self, number: u32, test: &OwnerTest) {
         for facet in test.facets() {
             if let Some(bucket) = self.buckets.get_mut(&(test.scope, facet)) {
-                bucket.retain(|(n, _)| *n != number);
+                bucket.retain(|candidate| candidate.number != number);
                 if bucket.is_empty() {
                     self.buckets.remove(&(test.scope, facet));
                 }
@@ -223,9 +300,9 @@ impl TestIndex {
         let mut ask = |facet: Facet| {
             let scopes = [None, owner.namespace];
             for scope in &scopes[..1 + usize::from(owner.namespace.is_some())] {
-                for (number, test) in self.buckets.get(&(*scope, facet)).into_iter().flatten() {
-                    if test.matches(owner, names) {
-                        found.push(*number);
+                for candidate in self.buckets.get(&(*scope, facet)).into_iter().flatten() {
+                    if candidate.matches(owner, names) {
+                        found.push(candidate.number);
                     }
                 }
             }

@@ -21,13 +21,32 @@ pub(crate) enum QuestionKey {
     NamedPort(Name, u8),
 }
 
+/// A rule that asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Asker {
+    pub(crate) block: BlockId,
+    pub(crate) rule: u32,
+    pub(crate) yes: Yes,
+}
+
+/// What the answer yes of a claimed address is to a rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Yes {
+    /// The rule matches, and there is nothing else to know of the address.
+    Enough,
+    Part,
+    /// It is nothing unless another answer is yes, to which it is a part.
+    Detail,
+}
+
 #[derive(Debug)]
 pub(crate) struct Question {
     pub(crate) key: QuestionKey,
     count: u32,
-    /// The blocks that ask, once for each time they do. A block that no longer asks stays until
-    /// the end of the commit, because tables made before it may still depend on the question.
-    pub(crate) users: Vec<BlockId>,
+    /// The rules that ask it of far addresses, once for each time they do. A rule that no longer asks
+    /// stays until the end of the commit, because tables made before it may still depend on the
+    /// question.
+    pub(crate) users: Vec<Asker>,
     identities: FxHashSet<IdentityId>,
     /// The classes for which the answer is not no (nor unknown); sorted.
     pub(crate) classes: Vec<ClassId>,
@@ -41,16 +60,11 @@ pub(crate) struct Questions {
     fresh: Vec<QuestionId>,
     idle: Vec<QuestionId>,
     dead: Vec<QuestionId>,
-    left: Vec<(QuestionId, BlockId)>,
+    left: Vec<(QuestionId, Asker)>,
 }
 
 impl Questions {
-    pub(crate) fn acquire(
-        &mut self,
-        interner: &mut Interner,
-        key: QuestionKey,
-        user: BlockId,
-    ) -> QuestionId {
+    pub(crate) fn acquire(&mut self, interner: &mut Interner, key: QuestionKey) -> QuestionId {
         let id = match self.numbers.get(&key) {
             Some(&id) => id,
             None => {
@@ -72,18 +86,24 @@ impl Questions {
                 id
             }
         };
-        let question = &mut self.items[id];
-        question.count += 1;
-        question.users.push(user);
+        self.items[id].count += 1;
         id
     }
 
-    pub(crate) fn release(&mut self, id: QuestionId, user: BlockId) {
+    pub(crate) fn release(&mut self, id: QuestionId) {
         let question = &mut self.items[id];
         question.count -= 1;
         if question.count == 0 {
             self.idle.push(id);
         }
+    }
+
+    /// Notes who asks a question that is held.
+    pub(crate) fn join(&mut self, id: QuestionId, user: Asker) {
+        self.items[id].users.push(user);
+    }
+
+    pub(crate) fn leave(&mut self, id: QuestionId, user: Asker) {
         self.left.push((id, user));
     }
 

@@ -384,6 +384,9 @@ impl Stack {
     pub(crate) fn step_of(&self, steps: &Range<u32>, rule: u32) -> Option<u32> {
         // Rules are in order, and seldom is one off.
         let near = steps.start.saturating_add(rule);
+        if near < steps.end && self.key.near.off.is_empty() {
+            return Some(near);
+        }
         let is_rule = |step: &Step| matches!(step, Step::Rule { index, .. } if *index == rule);
         if near < steps.end && is_rule(&self.steps[near as usize]) {
             return Some(near);

@@ -18,7 +18,7 @@ use crate::stack::{Note, Stack, Step, Table, Told};
 mod update;
 
 use update::Ways;
-pub(crate) use update::{Asked, Judged, Task};
+pub(crate) use update::{Asked, Judged, Judgement, Task};
 
 /// What tables are made from.
 pub(crate) type Parts<'a> = (&'a Blocks, &'a Questions, &'a Classes, &'a PortSets);

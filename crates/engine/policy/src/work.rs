@@ -14,9 +14,10 @@ use crate::delta::Steps;
 use crate::host::{self, GroupMove};
 use crate::local::NearView;
 use crate::policy::{DIRECTIONS, side};
+use crate::question::{Asker, Yes};
 use crate::slab::{BlockId, EntryId, QuestionId, StackIndex};
 use crate::stack::{StackKey, Stacks};
-use crate::table::{Asked, Judged, Task, Workshop};
+use crate::table::{Asked, Judged, Judgement, Task, Workshop};
 
 /// Which parts of which tables have to be made again.
 #[derive(Debug, Default)]
@@ -96,15 +97,38 @@ impl Work {
     fn sort(&mut self) {
         self.unknown.sort_unstable();
         self.unknown.dedup();
-        let place = |asked: &Asked| (asked.stack, asked.class, asked.place, asked.block);
-        self.rows.sort_unstable_by_key(place);
-        self.rows.dedup_by_key(|asked| place(asked));
+        self.sort_rows();
         self.edited.sort_unstable();
         self.edited.dedup();
     }
 }
 
 impl Work {
+    /// By stack, and then by class.
+    fn sort_rows(&mut self) {
+        let rows = &mut self.rows;
+        if !rows.is_sorted_by_key(|asked| asked.class) {
+            rows.sort_unstable_by_key(|asked| asked.class);
+        }
+        // They are counted first, for they are many and stacks are few.
+        let last = rows.iter().map(|asked| asked.stack.0 as usize).max();
+        let mut ends = vec![0; last.map_or(0, |last| last + 1)];
+        rows.iter()
+            .for_each(|asked| ends[asked.stack.0 as usize] += 1);
+        let mut end = 0;
+        for count in &mut ends {
+            end += *count;
+            *count = end;
+        }
+        let mut sorted = rows.clone();
+        for asked in rows.iter().rev() {
+            let end = &mut ends[asked.stack.0 as usize];
+            *end -= 1;
+            sorted[*end] = *asked;
+        }
+        *rows = sorted;
+    }
+
     /// Brings tables up to date class by class. What cannot be is left to be made whole. Returns
     /// the tables that were looked at.
     fn update_tables(
@@ -191,13 +215,15 @@ impl Engine {
     fn add_differences(&self, work: &mut Work, changes: &ClassChanges) {
         // Where so much is new, tables are made whole.
         let much = work.unknown.len() > self.classes.items.len() / 2;
-        let mut blocks: Vec<BlockId> = Vec::new();
+        let mut users: Vec<Asker> = Vec::new();
         for changed in &changes.changed {
-            blocks.clear();
+            users.clear();
             let signature = &*self.classes.items[&changed.class].signature;
+            let unknown = changed.difference == Difference::Everything;
             let mut ask = |question: QuestionId| {
                 if let Some(question) = self.questions.items.get(question) {
-                    blocks.extend(&question.users);
+                    let all = question.users.iter();
+                    users.extend(all.filter(|user| !unknown || user.yes != Yes::Detail));
                 }
             };
             match &changed.difference {
@@ -208,25 +234,30 @@ impl Engine {
                     answers.for_each(|(question, _)| ask(*question));
                 }
             }
-            blocks.sort_unstable();
-            blocks.dedup();
-            let unknown = changed.difference == Difference::Everything;
-            let bodies = blocks.iter();
-            let bodies = bodies.map(|block| (*block, &*self.blocks.items[*block].body));
-            let rows = &mut work.rows;
-            work.judged.judge(signature, bodies, |block, judged| {
-                if unknown && judged.is_plain() {
-                    return;
-                }
+            users.sort_unstable();
+            let mut asked = |block: BlockId, judged: Judgement| {
                 let stacks = self.blocks.items[block].stacks.iter();
-                rows.extend(stacks.map(|(stack, place)| Asked {
+                work.rows.extend(stacks.map(|(stack, place)| Asked {
                     stack: *stack,
                     class: changed.class,
                     place: *place,
                     block,
                     judged,
                 }));
-            });
+            };
+            if unknown {
+                work.judged
+                    .judge_new(signature, &users, &self.blocks, |block, judged| {
+                        if !judged.is_plain() {
+                            asked(block, judged);
+                        }
+                    });
+            } else {
+                let blocks = users.chunk_by(|a, b| a.block == b.block);
+                let blocks = blocks.map(|users| users[0].block);
+                let bodies = blocks.map(|block| (block, &*self.blocks.items[block].body));
+                work.judged.judge(signature, bodies, asked);
+            }
         }
     }
 

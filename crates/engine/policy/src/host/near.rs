@@ -45,7 +45,7 @@ impl Hosts {
         interner: &mut Interner,
         questions: &mut Questions,
     ) {
-        let mut released: Vec<(QuestionId, BlockId)> = Vec::new();
+        let mut released: Vec<QuestionId> = Vec::new();
         let mut again: Vec<BlockId> = Vec::new();
         for (block, near) in &self.near {
             let body = blocks.items.get(*block).map(|block| &block.body);
@@ -62,13 +62,13 @@ impl Hosts {
             let new = (near.holds > 0).then(|| ask(id, blocks, interner, questions));
             let gone = new.is_none();
             let old = std::mem::replace(&mut near.asked, new);
-            released.extend(old.iter().flat_map(|old| old.questions().map(|q| (q, id))));
+            released.extend(old.iter().flat_map(NearAsked::questions));
             if gone {
                 self.near.remove(&id);
             }
         }
-        for (question, block) in released {
-            questions.release(question, block);
+        for question in released {
+            questions.release(question);
         }
     }
 
@@ -118,11 +118,11 @@ fn ask(
     questions: &mut Questions,
 ) -> NearAsked {
     let body = blocks.items[id].body.clone();
-    let side = |index: &u32| ask_side(&body.rules[*index as usize].near, id, interner, questions);
+    let side = |index: &u32| ask_side(&body.rules[*index as usize].near, interner, questions);
     let sides = body.near_rules.iter().map(side).collect();
     let ports = body.near_ports.iter().map(|(name, protocol)| {
         let key = QuestionKey::NamedPort(*name, *protocol);
-        (*name, *protocol, questions.acquire(interner, key, id))
+        (*name, *protocol, questions.acquire(interner, key))
     });
     let ports = ports.collect();
     NearAsked { body, sides, ports }

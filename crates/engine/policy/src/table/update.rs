@@ -7,10 +7,11 @@ use ocicat_node::ClassId;
 use rustc_hash::FxHashMap;
 
 use super::{Way, Workshop};
-use crate::block::{Body, Truth};
+use crate::block::{Blocks, Body, Truth};
 use crate::class::Signature;
 use crate::entries::Walk;
 use crate::group::{Group, Mark, Marks, UNCLAIMED};
+use crate::question::{Asker, Yes};
 use crate::row::{OverBudget, RowMaker};
 use crate::slab::{BlockId, QuestionId, StackIndex};
 use crate::stack::{Note, Stack, Table};
@@ -127,23 +128,71 @@ impl Judged {
         blocks: impl Iterator<Item = (BlockId, &'b Body)>,
         mut with: impl FnMut(BlockId, Judgement),
     ) {
+        self.load(signature, |judged, has| {
+            for (block, body) in blocks {
+                let judgement = judged.add(signature, body, has);
+                with(block, judgement);
+            }
+        });
+    }
+
+    /// Looks up answers quickly for the time of some work.
+    fn load(
+        &mut self,
+        signature: &Signature,
+        work: impl FnOnce(&mut Self, &dyn Fn(QuestionId) -> bool),
+    ) {
+        let mut answers = std::mem::take(&mut self.answers);
         for (question, _) in &signature.answers {
             let at = question.0 as usize;
-            if self.answers.len() <= at {
-                self.answers.resize(at + 1, false);
+            if answers.len() <= at {
+                answers.resize(at + 1, false);
             }
-            self.answers[at] = true;
+            answers[at] = true;
         }
-        let answers = std::mem::take(&mut self.answers);
-        let has = |question: QuestionId| answers.get(question.0 as usize) == Some(&true);
-        for (block, body) in blocks {
-            let judgement = self.add(signature, body, has);
-            with(block, judgement);
+        work(self, &|question| {
+            answers.get(question.0 as usize) == Some(&true)
+        });
+        for (question, _) in &signature.answers {
+            answers[question.0 as usize] = false;
         }
         self.answers = answers;
-        for (question, _) in &signature.answers {
-            self.answers[question.0 as usize] = false;
-        }
+    }
+
+    /// Has rules judge a new claimed class, sorted: those that ask what it answers, which is more than a
+    /// detail to them. All others treat it as a class without answers.
+    pub(crate) fn judge_new(
+        &mut self,
+        signature: &Signature,
+        users: &[Asker],
+        blocks: &Blocks,
+        mut with: impl FnMut(BlockId, Judgement),
+    ) {
+        let of_blocks = users.chunk_by(|a, b| a.block == b.block);
+        self.load(signature, |judged, has| {
+            for of_block in of_blocks {
+                let block = of_block[0].block;
+                // Some of these may be rules that were there before.
+                if blocks.changed.contains_key(&block) {
+                    let body = &*blocks.items[block].body;
+                    with(block, judged.add(signature, body, has));
+                    continue;
+                }
+                let start = judged.end();
+                for of_rule in of_block.chunk_by(|a, b| a.rule == b.rule) {
+                    let rule = of_rule[0].rule;
+                    if of_rule[0].yes == Yes::Enough {
+                        judged.marks.push((rule, Mark::Truth(Truth::Yes)));
+                    } else {
+                        let body = &*blocks.items[block].body;
+                        let mark_of = |rule, mark| judged.marks.push((rule, mark));
+                        mark(body, rule as usize, signature, has, mark_of);
+                    }
+                }
+                let end = judged.end();
+                with(block, Judgement { start, end });
+            }
+        });
     }
 
     /// Equal marks are at one place.
@@ -202,16 +251,19 @@ impl Judged {
         body: &Body,
         has: impl Fn(QuestionId) -> bool,
     ) -> Judgement {
+        let start = self.end();
         let marks = &mut self.marks;
-        let number = |marks: &Vec<_>| u32::try_from(marks.len()).unwrap_or(u32::MAX);
-        let start = number(marks);
         for rule in 0..body.asked.len() {
             mark(body, rule, signature, &has, |rule, mark| {
                 marks.push((rule, mark));
             });
         }
-        let end = number(marks);
+        let end = self.end();
         Judgement { start, end }
+    }
+
+    fn end(&self) -> u32 {
+        u32::try_from(self.marks.len()).unwrap_or(u32::MAX)
     }
 
     fn get(&self, judgement: Judgement) -> &Marks {
