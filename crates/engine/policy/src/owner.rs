@@ -221,8 +221,9 @@ pub(crate) struct TestIndex {
 #[derive(Debug)]
 struct Candidate {
     number: u32,
-    /// A label that the owner must have too, or, if not that, must not have.
-    label: Option<(Name, Name, Sense)>,
+    /// A label that the owner or its namespace must have too, or, if not that, must not have.
+    label: Option<(Place, Name, Name, Sense)>,
+    kube: bool,
     /// There is nothing else to ask.
     whole: bool,
     test: Arc<OwnerTest>,
@@ -240,36 +241,39 @@ impl Candidate {
             rest.extend(conditions.map(|condition| (place, condition)));
         }
         rest.retain(|(place, condition)| !test.is_given(facet, *place, condition));
-        let label = |(place, condition): &(Place, &Expression)| match (place, condition) {
-            (Place::Labels, Expression::Equal(key, value)) => Some((*key, *value, Sense::Positive)),
-            (Place::Labels, Expression::NotEqual(key, value)) => {
-                Some((*key, *value, Sense::Negative))
-            }
+        let label = |(place, condition): &(Place, &Expression)| match condition {
+            Expression::Equal(key, value) => Some((*place, *key, *value, Sense::Positive)),
+            Expression::NotEqual(key, value) => Some((*place, *key, *value, Sense::Negative)),
             _ => None,
         };
-        let found = rest
-            .iter()
-            .enumerate()
-            .find_map(|(at, condition)| Some((at, label(condition)?)));
+        // Few owners have one label, and many do not have another one.
+        let labels = || (0..rest.len()).filter_map(|at| Some((at, label(&rest[at])?)));
+        let positive = labels().find(|(_, (.., sense))| *sense == Sense::Positive);
+        let found = positive.or_else(|| labels().next());
         let label = found.map(|(at, label)| {
             rest.remove(at);
             label
         });
-        let whole = rest.is_empty() && !test.kube && test.accounts.is_none();
+        let whole = rest.is_empty() && test.accounts.is_none();
         Self {
             number,
             label,
+            kube: test.kube,
             whole,
             test: test.clone(),
         }
     }
 
     fn matches(&self, owner: &Owner<'_>, names: &Names) -> bool {
-        let has = |key, value| value_of(owner.labels, key) == Some(value);
-        let label = self
-            .label
-            .is_none_or(|(key, value, sense)| has(key, value) == (sense == Sense::Positive));
-        label && (self.whole || self.test.matches(owner, names))
+        let label = self.label.is_none_or(|(place, key, value, sense)| {
+            let labels = match place {
+                Place::Labels => owner.labels,
+                Place::Namespace => owner.namespace_labels,
+            };
+            (value_of(labels, key) == Some(value)) == (sense == Sense::Positive)
+        });
+        let kube = !self.kube || owner.kube;
+        label && kube && (self.whole || self.test.matches(owner, names))
     }
 }
 
