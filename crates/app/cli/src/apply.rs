@@ -81,7 +81,7 @@ pub fn decode(sources: &[Source], namespace: Option<&str>) -> Result<Vec<Manifes
             }
         };
         for document in documents {
-            let decoded = ocicat_api::decode::decode(&document.value);
+            let decoded = ocicat_api::decode::decode_written(&document.value);
             let object = describe(&document.value);
             for problem in decoded.problems {
                 problems.push(FileProblem {

@@ -69,7 +69,18 @@ impl Pod {
     /// The annotation that says what a pod may send from besides its addresses: a JSON list of CIDRs.
     pub const ALLOWED_SOURCES: &str = "cni.projectcalico.org/allowedSourcePrefixes";
 
-    /// What that annotation says; nothing if it cannot be read, which its decoding has reported.
+    /// The annotation that asks for certain addresses: a JSON list of addresses.
+    pub const WANTED_ADDRESSES: &str = "cni.projectcalico.org/ipAddrs";
+
+    /// What that annotation asks for; nothing if it cannot be read.
+    #[must_use]
+    pub fn wanted_addresses(&self) -> Vec<IpAddr> {
+        let text = self.metadata.annotations.get(Self::WANTED_ADDRESSES);
+        text.and_then(|text| serde_json::from_str(text).ok())
+            .unwrap_or_default()
+    }
+
+    /// What [`Pod::ALLOWED_SOURCES`] says; nothing if it cannot be read, which its decoding has reported.
     #[must_use]
     pub fn allowed_sources(&self) -> Vec<IpNet> {
         crate::decode::allowed_sources(&self.metadata).unwrap_or_default()

@@ -30,7 +30,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::decode::{Decoded, decode};
+use crate::decode::{Decoded, decode_written};
 use crate::document::{self, Document, Places};
 use crate::expand::expand;
 use crate::limits::REPORTED_PROBLEMS;
@@ -173,7 +173,7 @@ impl Loaded {
             object,
             problems,
             unused,
-        } = decode(&document.value);
+        } = decode_written(&document.value);
         let name = describe(&document.value);
         let mut problems = problems.into_iter();
         for problem in problems.by_ref().take(REPORTED_PROBLEMS) {
