@@ -209,3 +209,35 @@ fn mistakes_in_manifests_are_shown_in_their_lines() {
     assert!(output.stdout.is_empty());
     expect("bad/expected.txt", &text(&output.stderr));
 }
+/// Without IPPool the pools of a lab count: an address there that nobody has is unclaimed, and what asks
+/// for its labels is undetermined.
+#[test]
+fn addresses_of_assumed_pools_are_unclaimed() {
+    let manifests = "
+{apiVersion: v1, kind: Pod, metadata: {name: a, labels: {app: a}}, status: {podIP: 10.0.0.1}}
+---
+apiVersion: projectcalico.org/v3
+kind: GlobalNetworkPolicy
+metadata: {name: a}
+spec:
+  selector: app == 'a'
+  ingress: [{action: Deny, source: {selector: app == 'b'}}, {action: Allow}]
+";
+    let ask = |more: &str, source: &str| {
+        let args = ["why", "-f", "-", source, "default/a:80", "-o", "json"];
+        let output = ocicat(&args, &format!("{manifests}{more}"));
+        let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+        answer["verdict"].as_str().unwrap().to_owned()
+    };
+    let pool = "---
+apiVersion: projectcalico.org/v3
+kind: IPPool
+metadata: {name: pool}
+spec: {cidr: 10.9.0.0/16}
+";
+    assert_eq!(ask("", "10.244.200.1"), "Deny");
+    assert_eq!(ask("", "192.0.2.1"), "Allow");
+    assert_eq!(ask(pool, "10.244.200.1"), "Allow");
+    assert_eq!(ask(pool, "10.9.200.1"), "Deny");
+}
+

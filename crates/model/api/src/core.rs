@@ -1,10 +1,10 @@
 //! Kinds of Kubernetes and Calico that we read to know who exists and where.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::{Metadata, PortSpec, Protocol};
 
@@ -63,6 +63,25 @@ pub struct WorkloadEndpoint {
     /// `allowSpoofedSourcePrefixes`: what it may send from besides its addresses, where the
     /// configuration lets workloads ask for that.
     pub allowed_sources: Vec<IpNet>,
+}
+
+impl IpPool {
+    /// The pools that a cluster has where nobody says which: name, CIDR, prefix length of a block.
+    pub const ASSUMED: [(&str, IpNet, u8); 2] = [
+        (
+            "default-ipv4-ippool",
+            IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(10, 244, 0, 0), 16)),
+            26,
+        ),
+        (
+            "default-ipv6-ippool",
+            IpNet::V6(Ipv6Net::new_assert(
+                Ipv6Addr::new(0xfd00, 0x10, 0x244, 0, 0, 0, 0, 0),
+                48,
+            )),
+            122,
+        ),
+    ];
 }
 
 impl Pod {

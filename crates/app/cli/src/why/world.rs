@@ -22,7 +22,8 @@ pub struct Known {
 pub use ocicat_api::expand::OWNER_ANNOTATION;
 
 impl Known {
-    /// From manifests, with the pods that their controllers would make. Prints every problem; any
+    /// From manifests, with the pods that their controllers would make and, where they name no pool,
+    /// those that a lab would have. Prints every problem; any
     /// error is a failure.
     pub fn from_files(paths: &[PathBuf]) -> Result<Self, Failure> {
         let sources = input::read(paths)?;
@@ -31,6 +32,7 @@ impl Known {
         problems::skipped(&loaded.skipped);
         problems::print(&sources, &loaded.problems)?;
         loaded.world.expand(&[]);
+        loaded.world.assume_pools();
         Ok(Self {
             world: loaded.world,
             namespace: "default".into(),

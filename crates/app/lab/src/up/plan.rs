@@ -5,7 +5,7 @@ mod taken;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use ocicat_api::core::{Pod, WorkloadEndpoint};
+use ocicat_api::core::{IpPool, Pod, WorkloadEndpoint};
 use ocicat_api::expand::{self, OWNER_ANNOTATION};
 use ocicat_api::{Kind, Object, ObjectKey};
 use serde_json::{Map, Value, json};
@@ -464,11 +464,7 @@ fn containers(pod: &Value) -> Vec<(String, String)> {
 }
 
 fn default_pools() -> [Entry; 2] {
-    [
-        ("default-ipv4-ippool", "10.244.0.0/16", 26),
-        ("default-ipv6-ippool", "fd00:10:244::/48", 122),
-    ]
-    .map(|(name, cidr, block_size)| Entry {
+    IpPool::ASSUMED.map(|(name, cidr, block_size)| Entry {
         kind: Kind::IpPool,
         value: json!({
             "apiVersion": "projectcalico.org/v3",
