@@ -285,7 +285,7 @@ impl Planner<'_> {
                 is_written_by_hand: true,
             },
             containers: Vec::new(),
-            has_own_addresses: true,
+            has_own_addresses: !endpoint.addresses.is_empty(),
             controller: None,
         });
     }
