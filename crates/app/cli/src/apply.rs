@@ -12,8 +12,8 @@ use serde_json::Value;
 
 use crate::args::ApplyArgs;
 use crate::failure::Failure;
-use crate::input::Source;
-use crate::{input, out, paint, problems};
+use crate::out;
+use ocicat_input::{Source, paint, problems};
 
 /// An object of a manifest, ready to be sent.
 pub struct Manifest {
@@ -23,7 +23,7 @@ pub struct Manifest {
 }
 
 pub async fn run(args: ApplyArgs) -> Result<(), Failure> {
-    let sources = input::read(&args.files)?;
+    let sources = ocicat_input::read(&args.files)?;
     let client = args.api.connect().await?;
     let namespace = args.namespace.namespace.as_deref();
     let default = namespace.unwrap_or(client.default_namespace());
@@ -100,7 +100,7 @@ pub fn decode(sources: &[Source], namespace: Option<&str>) -> Result<Vec<Manifes
         }
     }
     problems::skipped(&unused);
-    problems::print(sources, &problems)?;
+    Failure::of_manifests(problems::print(sources, &problems))?;
     manifests.sort_by_key(|manifest| rank(&manifest.resource));
     Ok(manifests)
 }

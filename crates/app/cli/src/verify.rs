@@ -7,8 +7,8 @@ use serde_json::{Map, Value};
 use crate::args::{Answer, VerifyArgs};
 use crate::failure::Failure;
 use crate::out;
-use crate::paint::{Stream, Style, paint};
 use crate::why::Known;
+use ocicat_input::paint::{Stream, Style, paint};
 
 /// Differences that are printed of a host.
 const SHOWN: usize = 10;
