@@ -115,6 +115,8 @@ pub fn make(folder: &Folder, manifests: Manifests, count: usize) -> anyhow::Resu
         if !plays_a_pod(endpoint, objects) {
             planner.add_endpoint(endpoint);
         }
+    let made = expansion.made.iter().map(|made| &made.pod);
+    notes.extend(left_out(objects.values().filter_map(as_pod).chain(made)));
     }
     let workloads = planner.workloads;
     if objects.keys().any(|key| key.kind == Kind::HostEndpoint) {
@@ -344,6 +346,35 @@ impl Planner<'_> {
 /// Whether a pod has a network of its own that is to be built.
 fn is_workload(pod: &Pod) -> bool {
     !pod.host_network && !pod.finished
+/// Says which pods have no network of their own to be built.
+fn left_out<'a>(pods: impl Iterator<Item = &'a Pod>) -> Vec<String> {
+    const NAMED: usize = 5;
+    let (mut on_host, mut finished) = (Vec::new(), Vec::new());
+    for pod in pods {
+        let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
+        let name = format!("{namespace}/{}", pod.metadata.name);
+        match pod {
+            Pod { finished: true, .. } => finished.push(name),
+            Pod {
+                host_network: true, ..
+            } => on_host.push(name),
+            _ => {}
+        }
+    }
+    [
+        (on_host, "in the network of their host"),
+        (finished, "that have finished"),
+    ]
+    .into_iter()
+    .filter(|(names, _)| !names.is_empty())
+    .map(|(names, what)| {
+        let shown = names[..names.len().min(NAMED)].join(", ");
+        let more = if names.len() > NAMED { ", …" } else { "" };
+        format!("skipped, {what}: {} × Pod ({shown}{more})", names.len())
+    })
+    .collect()
+}
+
 }
 
 fn plays_a_pod(endpoint: &WorkloadEndpoint, objects: &BTreeMap<ObjectKey, Object>) -> bool {
