@@ -10,6 +10,8 @@ use serde_json::Value;
 
 use crate::Failure;
 
+mod claim;
+
 /// What files say.
 #[derive(Debug)]
 pub struct Manifests {
@@ -29,7 +31,10 @@ pub fn load(paths: &[PathBuf]) -> anyhow::Result<Manifests> {
     let sources = ocicat_input::read(paths).map_err(|error| Failure::input(error.to_string()))?;
     let texts = sources.iter().map(|source| (&source.name, &source.text));
     let loaded = World::load(texts);
-    refuse(problems::print(&sources, &loaded.problems))?;
+    let values = values(&sources);
+    let mut found = loaded.problems;
+    found.extend(claim::collisions(&loaded.world, &values));
+    refuse(problems::print(&sources, &found))?;
     let mut notes = Vec::new();
     if !loaded.skipped.is_empty() {
         let kinds: Vec<String> = loaded
@@ -40,7 +45,7 @@ pub fn load(paths: &[PathBuf]) -> anyhow::Result<Manifests> {
         notes.push(format!("skipped, of no use here: {}", kinds.join(", ")));
     }
     Ok(Manifests {
-        values: values(&sources),
+        values,
         world: loaded.world,
         notes,
     })

@@ -16,8 +16,6 @@ use crate::probe::named_ports;
 use crate::state::{Folder, Host, LONGEST_NAME, Workload, WorkloadKind, short};
 use crate::wire::{MOST_HOSTS, Range};
 
-/// The annotation that asks the CNI plugin for certain addresses.
-const WANTED_ADDRESSES: &str = "cni.projectcalico.org/ipAddrs";
 /// Annotations in which a cluster says what became of a pod; here it becomes something else.
 const GIVEN_ADDRESSES: [&str; 3] = [
     "cni.projectcalico.org/podIP",
@@ -115,10 +113,10 @@ pub fn make(folder: &Folder, manifests: Manifests, count: usize) -> anyhow::Resu
         if !plays_a_pod(endpoint, objects) {
             planner.add_endpoint(endpoint);
         }
-    let made = expansion.made.iter().map(|made| &made.pod);
-    notes.extend(left_out(objects.values().filter_map(as_pod).chain(made)));
     }
     let workloads = planner.workloads;
+    let made = expansion.made.iter().map(|made| &made.pod);
+    notes.extend(left_out(objects.values().filter_map(as_pod).chain(made)));
     if objects.keys().any(|key| key.kind == Kind::HostEndpoint) {
         let all: Vec<Workload> = workloads.iter().map(|x| x.workload.clone()).collect();
         let ports: Vec<u16> = named_ports(&all, objects.values()).into_iter().collect();
@@ -236,11 +234,11 @@ impl Planner<'_> {
         };
         value["metadata"]["namespace"] = json!(key.namespace);
         value["spec"]["nodeName"] = json!(host);
-        let asks = pod.metadata.annotations.contains_key(WANTED_ADDRESSES);
+        let asks = pod.metadata.annotations.contains_key(Pod::WANTED_ADDRESSES);
         let has_own_addresses = asks || !pod.addresses.is_empty();
         if has_own_addresses && !asks {
             let wanted = json!(pod.addresses).to_string();
-            value["metadata"]["annotations"][WANTED_ADDRESSES] = json!(wanted);
+            value["metadata"]["annotations"][Pod::WANTED_ADDRESSES] = json!(wanted);
         }
         let workload = self.workload(
             WorkloadKind::Pod,
@@ -346,6 +344,8 @@ impl Planner<'_> {
 /// Whether a pod has a network of its own that is to be built.
 fn is_workload(pod: &Pod) -> bool {
     !pod.host_network && !pod.finished
+}
+
 /// Says which pods have no network of their own to be built.
 fn left_out<'a>(pods: impl Iterator<Item = &'a Pod>) -> Vec<String> {
     const NAMED: usize = 5;
@@ -373,8 +373,6 @@ fn left_out<'a>(pods: impl Iterator<Item = &'a Pod>) -> Vec<String> {
         format!("skipped, {what}: {} × Pod ({shown}{more})", names.len())
     })
     .collect()
-}
-
 }
 
 fn plays_a_pod(endpoint: &WorkloadEndpoint, objects: &BTreeMap<ObjectKey, Object>) -> bool {

@@ -124,7 +124,7 @@ spec: {node: node-z, orchestrator: k8s, pod: a, endpoint: eth0, ipNetworks: [10.
     let pod = &plan.workloads[0].entry.value;
     assert_eq!(
         pod["metadata"]["annotations"],
-        json!({ WANTED_ADDRESSES: r#"["10.9.0.9"]"# })
+        json!({ Pod::WANTED_ADDRESSES: r#"["10.9.0.9"]"# })
     );
     assert!(pod["metadata"].get("resourceVersion").is_none() && pod.get("status").is_none());
     let hosts: Vec<&str> = plan.hosts.iter().map(|host| host.name.as_str()).collect();
