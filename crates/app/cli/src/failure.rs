@@ -38,11 +38,6 @@ impl Failure {
         }
     }
 
-    /// The same, for a caller that has printed it.
-    pub fn silent(&self) -> Self {
-        Self::Said(self.code())
-    }
-
     /// Errors of manifests, which have been printed.
     pub fn of_manifests(errors: usize) -> Result<(), Self> {
         if errors == 0 {
