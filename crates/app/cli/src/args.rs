@@ -173,7 +173,7 @@ pub struct WhyArgs {
     #[arg(value_name = "SRC", required_unless_present = "batch")]
     pub source: Option<String>,
     /// Who receives, at which port and protocol; TCP without one. Ports may be names. For ICMP:
-    /// TYPE[.CODE]/ICMP
+    /// TYPE[.CODE]/ICMP. For protocols without ports: DST/PROTO
     #[arg(value_name = "DST[:PORT[/PROTO]]", required_unless_present = "batch")]
     pub destination: Option<String>,
     /// Ask these manifests instead of a running API; - is stdin (repeatable)
