@@ -19,7 +19,9 @@ pub async fn run(args: VerifyArgs) -> Result<ExitCode, Failure> {
         (Some(node), _) => {
             let known = Known::from_files(&args.files)?;
             let objects = known.world.objects.values();
-            let config = ocicat_agent::Args::default().complete()?.program;
+            let config = ocicat_agent::Args::default().complete();
+            let config = config.map_err(|error| Failure::Input(format!("{error:#}")))?;
+            let config = config.program;
             let report = ocicat_agent::verify::of_objects(objects, node, config)?;
             hosts.push((node.clone(), report));
         }
