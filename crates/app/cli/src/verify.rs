@@ -17,7 +17,10 @@ pub async fn run(args: VerifyArgs) -> Result<ExitCode, Failure> {
     let mut hosts: Vec<(String, Value)> = Vec::new();
     match (&args.node, &args.lab) {
         (Some(node), _) => {
-            let known = Known::from_files(&args.files)?;
+            let known = match args.files.is_empty() {
+                true => Known::from_api(&args.api.connect().await?).await?,
+                false => Known::from_files(&args.files)?,
+            };
             let objects = known.world.objects.values();
             let config = ocicat_agent::Args::default().complete();
             let config = config.map_err(|error| Failure::Input(format!("{error:#}")))?;
