@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use clap::Parser;
 use serde::Deserialize;
 
@@ -27,7 +27,7 @@ pub struct Args {
     pub node_ip: Vec<IpAddr>,
     /// API server: unix:/PATH, http://HOST:PORT or https://HOST:PORT
     /// [default: kubeconfig, or the cluster the agent runs in]
-    #[arg(long, env = "OCICAT_API", value_name = "ENDPOINT")]
+    #[arg(long, env = "OCICAT_API", value_name = "ENDPOINT", value_parser = parse_api)]
     pub api: Option<String>,
     /// Directory of the agent's socket [default: /run/ocicat]
     #[arg(long, env = "OCICAT_RUN_DIR", value_name = "DIR")]
@@ -39,10 +39,13 @@ pub struct Args {
     #[arg(long, env = "OCICAT_HEALTH", value_name = "ADDR")]
     pub health: Option<SocketAddr>,
     /// Largest packet of workloads, in bytes, 1280 to 65535 [default: 1500]
-    #[arg(long, env = "OCICAT_MTU", value_name = "BYTES")]
+    #[arg(long, env = "OCICAT_MTU", value_name = "BYTES",
+          value_parser = clap::value_parser!(u32).range(1280..=65535))]
     pub mtu: Option<u32>,
-    /// What happens to packets of a workload to its own host: Drop or Accept [default: Drop]
-    #[arg(long, env = "OCICAT_ENDPOINT_TO_HOST", value_name = "ACTION")]
+    /// What happens to packets of a workload to its own host: Drop or Accept, which is also called Return
+    /// [default: Drop]
+    #[arg(long, env = "OCICAT_ENDPOINT_TO_HOST", value_name = "ACTION",
+          value_parser = parse_endpoint_to_host)]
     pub endpoint_to_host: Option<String>,
     /// Bits of the conntrack mark and the packet mark that the agent may use, three or more [default: 0xe0000000]
     #[arg(long, env = "OCICAT_MARK_MASK", value_name = "MASK", value_parser = parse_mask)]
@@ -115,21 +118,24 @@ impl Args {
             endpoint_to_host: endpoint_to_host.is_some(),
             mark_mask: mark_mask.is_some(),
         };
+        let wrong = |field: &str, error: String| anyhow!("{field}: {error}");
         if let Some(mask) = mark_mask {
-            if mask.count_ones() < 3 {
-                bail!("mark-mask: {mask:#x}: expected at least three bits");
-            }
-            program.mark_mask = mask;
+            program.mark_mask = wide(mask).map_err(|error| wrong("mark-mask", error))?;
         }
-        program.endpoint_to_host = match endpoint_to_host.as_deref() {
-            None | Some("Drop") => ocicat_compile::EndpointToHost::Drop,
-            Some("Accept") => ocicat_compile::EndpointToHost::Accept,
-            Some(other) => bail!("endpoint-to-host: {other:?}: expected Drop or Accept"),
+        program.endpoint_to_host = match endpoint_to_host {
+            None => ocicat_compile::EndpointToHost::Drop,
+            Some(text) => {
+                endpoint_to_host_of(&text).map_err(|error| wrong("endpoint-to-host", error))?
+            }
         };
+        let api = self.api.or(file.api);
+        if let Some(api) = api.clone() {
+            parse_api(&api).map_err(|error| wrong("api", error))?;
+        }
         Ok(Config {
             node,
             node_ip,
-            api: self.api.or(file.api),
+            api,
             run_dir: self
                 .run_dir
                 .or(file.run_dir)
@@ -153,7 +159,7 @@ fn read(path: Option<&Path>) -> anyhow::Result<File> {
     let (path, required) = path.map_or((Path::new(CONFIG_FILE), false), |path| (path, true));
     match std::fs::read_to_string(path) {
         Ok(text) if text.trim().is_empty() => Ok(File::default()),
-        Ok(text) => serde_saphyr::from_str(&text).with_context(|| path.display().to_string()),
+        Ok(text) => serde_saphyr::from_str(&text).map_err(|error| misread(path, &error)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && !required => {
             Ok(File::default())
         }
@@ -161,9 +167,47 @@ fn read(path: Option<&Path>) -> anyhow::Result<File> {
     }
 }
 
+/// `config.yaml:2:1: what is wrong`, once.
+fn misread(path: &Path, error: &serde_saphyr::Error) -> anyhow::Error {
+    let what = error.without_snippet().to_string();
+    let Some(place) = error.location() else {
+        return anyhow!("{}: {what}", path.display());
+    };
+    let (line, column) = (place.line(), place.column());
+    let said = format!(" at line {line}, column {column}");
+    let what = what.strip_suffix(&said).unwrap_or(&what);
+    anyhow!("{}:{line}:{column}: {what}", path.display())
+}
+
 fn host_name() -> anyhow::Result<String> {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").context("host name")?;
     Ok(name.trim().to_ascii_lowercase())
+}
+
+fn parse_api(text: &str) -> Result<String, String> {
+    let parsed = text.parse::<ocicat_client::Endpoint>();
+    parsed
+        .map(|_| text.to_owned())
+        .map_err(|error| error.to_string())
+}
+
+fn parse_endpoint_to_host(text: &str) -> Result<String, String> {
+    endpoint_to_host_of(text).map(|_| text.to_owned())
+}
+
+fn endpoint_to_host_of(text: &str) -> Result<ocicat_compile::EndpointToHost, String> {
+    match text {
+        "Drop" => Ok(ocicat_compile::EndpointToHost::Drop),
+        "Accept" | "Return" => Ok(ocicat_compile::EndpointToHost::Accept),
+        other => Err(format!("{other:?}: expected Drop, Accept or Return")),
+    }
+}
+
+fn wide(mask: u32) -> Result<u32, String> {
+    if mask.count_ones() < 3 {
+        return Err(format!("{mask:#x}: expected at least three bits"));
+    }
+    Ok(mask)
 }
 
 fn parse_mask(text: &str) -> Result<u32, String> {
@@ -171,7 +215,8 @@ fn parse_mask(text: &str) -> Result<u32, String> {
         Some(digits) => u32::from_str_radix(digits, 16),
         None => text.parse(),
     };
-    parsed.map_err(|error| format!("{error}; expected a number such as 0xe0000000"))
+    let mask = parsed.map_err(|error| format!("{error}; expected a number such as 0xe0000000"))?;
+    wide(mask)
 }
 
 #[cfg(test)]
@@ -211,7 +256,8 @@ mod tests {
         };
         let error = format!("{:#}", args.complete().unwrap_err());
         std::fs::remove_file(path).unwrap();
-        assert!(error.contains("nodes"), "{error}");
+        assert!(error.contains(".yaml:1:1: "), "{error}");
+        assert_eq!(error.matches("nodes").count(), 1, "{error}");
         let args = Args {
             mark_mask: Some(1),
             node: Some("n".into()),
@@ -223,5 +269,34 @@ mod tests {
                 .to_string()
                 .contains("three bits")
         );
+    }
+
+    #[test]
+    fn bad_flags_are_refused_before_anything_is_begun() {
+        for (flag, value, expected) in [
+            ("--mtu", "100", "1280"),
+            (
+                "--endpoint-to-host",
+                "foo",
+                "expected Drop, Accept or Return",
+            ),
+            ("--mark-mask", "0x1", "three bits"),
+            ("--api", "foo://x", "expected unix:/path"),
+        ] {
+            let error = Args::try_parse_from(["agent", flag, value]).unwrap_err();
+            assert_eq!(error.exit_code(), 2);
+            assert!(error.to_string().contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn return_is_accept() {
+        let args = Args::try_parse_from(["agent", "--node=n", "--endpoint-to-host=Return"]);
+        let config = args.unwrap().complete().unwrap();
+        assert_eq!(
+            config.program.endpoint_to_host,
+            ocicat_compile::EndpointToHost::Accept
+        );
+        assert!(config.fixed.endpoint_to_host);
     }
 }

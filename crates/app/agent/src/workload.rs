@@ -24,7 +24,8 @@ use crate::verify;
 
 /// The annotation that asks for certain addresses: a JSON list of strings.
 const WANTED: &str = "cni.projectcalico.org/ipAddrs";
-/// The annotations by which other hosts learn the addresses of a Pod.
+/// The annotations by which other hosts learn the addresses of a Pod. A WorkloadEndpoint that names no
+/// `ipNetworks` gets them there, and the first annotation says that they were given and not asked for.
 const GIVEN: &str = "cni.projectcalico.org/podIPs";
 const GIVEN_FIRST: &str = "cni.projectcalico.org/podIP";
 
@@ -188,7 +189,7 @@ impl Workloads {
         };
         let attach = Attach {
             record: record.clone(),
-            object: Box::new(object),
+            object: Box::new(object.clone()),
         };
         let attached = self.ask(|reply| Message::Attach(attach, reply)).await;
         let attached = match attached {
@@ -196,7 +197,7 @@ impl Workloads {
             Err(failure) => Err(failure),
         };
         let told = match attached {
-            Ok(()) => self.announce(&workload, &addresses).await,
+            Ok(()) => self.announce(&workload, &object, &addresses).await,
             failed => failed,
         };
         if let Err(failure) = told {
@@ -308,7 +309,10 @@ impl Workloads {
             ));
         };
         let wanted = match &object {
-            Object::WorkloadEndpoint(endpoint) => endpoint.addresses.clone(),
+            Object::WorkloadEndpoint(endpoint) => match endpoint.metadata.annotations.get(GIVEN) {
+                Some(given) if **given == *networks(&endpoint.addresses).join(",") => Vec::new(),
+                _ => endpoint.addresses.clone(),
+            },
             other => match other.metadata().annotations.get(WANTED) {
                 Some(text) => serde_json::from_str(text)
                     .map_err(|error| Failure::new(7, WANTED, format!("{text}: {error}")))?,
@@ -318,11 +322,17 @@ impl Workloads {
         Ok((object, wanted))
     }
 
-    /// Tells the other hosts. WorkloadEndpoints carry their addresses already.
-    async fn announce(&self, workload: &Workload, addresses: &[IpAddr]) -> Result<(), Failure> {
-        let list = networks(addresses);
-        self.annotate(workload, json!(list.join(",")), json!(list.first()))
-            .await
+    /// Tells the other hosts, unless the object says it already.
+    async fn announce(
+        &self,
+        workload: &Workload,
+        object: &Object,
+        addresses: &[IpAddr],
+    ) -> Result<(), Failure> {
+        match object {
+            Object::WorkloadEndpoint(endpoint) if endpoint.addresses == addresses => Ok(()),
+            _ => self.annotate(workload, Some(&networks(addresses))).await,
+        }
     }
 
     async fn retract(&self, record: &Record) -> Result<(), Failure> {
@@ -336,25 +346,32 @@ impl Workloads {
         match self.client.get(key.kind, name).await {
             // Another pod of that name may be up already, with addresses of its own.
             Ok(pod) if pod["metadata"]["annotations"][GIVEN] != json!(list.join(",")) => Ok(()),
-            Ok(_) => self.annotate(workload, Value::Null, Value::Null).await,
+            Ok(_) => self.annotate(workload, None).await,
             Err(error) if error.is_not_found() => Ok(()),
             Err(error) => Err(Failure::new(11, "cannot tell the other hosts", error)),
         }
     }
 
-    async fn annotate(&self, workload: &Workload, all: Value, first: Value) -> Result<(), Failure> {
+    /// Writes into the object which addresses were given to it, or that it has none any more.
+    async fn annotate(&self, workload: &Workload, given: Option<&[String]>) -> Result<(), Failure> {
         let key = workload.key();
-        if key.kind != Kind::Pod {
-            return Ok(());
-        }
         let name = Name {
             namespace: key.namespace,
             name: key.name,
         };
-        let patch = json!({ "metadata": { "annotations": { GIVEN: all, GIVEN_FIRST: first } } });
-        match self.client.merge_patch(Kind::Pod, name, &patch).await {
+        let all = given.map(|list| list.join(","));
+        let patch = if key.kind == Kind::Pod {
+            let first = given.and_then(<[String]>::first);
+            json!({ "metadata": { "annotations": { GIVEN: all, GIVEN_FIRST: first } } })
+        } else {
+            json!({
+                "metadata": { "annotations": { GIVEN: all } },
+                "spec": { "ipNetworks": given },
+            })
+        };
+        match self.client.merge_patch(key.kind, name, &patch).await {
             Ok(_) => Ok(()),
-            Err(error) if error.is_not_found() && first.is_null() => Ok(()),
+            Err(error) if error.is_not_found() && given.is_none() => Ok(()),
             Err(error) => Err(Failure::new(11, "cannot tell the other hosts", error)),
         }
     }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use ocicat_api::decode::decode;
+use ocicat_api::decode::{decode, written};
 use ocicat_apiserver::{Admission, AdmitAll, Admitted, Cause, Config, FieldProblem, Listen, serve};
 use ocicat_store::{Options, Store};
 use serde_json::Value;
@@ -82,7 +82,9 @@ struct Validate;
 
 impl Admission for Validate {
     fn admit(&self, object: &Value) -> Result<Admitted, Vec<FieldProblem>> {
-        let problems = decode(object).problems;
+        let written = written(object);
+        let mut problems = decode(object).problems;
+        problems.extend(written.problems);
         let (errors, warnings): (Vec<_>, Vec<_>) = problems
             .into_iter()
             .partition(ocicat_api::Problem::is_error);
@@ -91,7 +93,9 @@ impl Admission for Validate {
             return Ok(Admitted {
                 object: object.clone(),
                 warnings,
-                unknown_fields: Vec::new(),
+                unknown_fields: (written.unknown_fields.into_iter())
+                    .map(|problem| problem.field)
+                    .collect(),
             });
         }
         let problem = |problem: ocicat_api::Problem| FieldProblem {
@@ -100,5 +104,37 @@ impl Admission for Validate {
             detail: problem.message,
         };
         Err(errors.into_iter().map(problem).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// The server refuses, tells or ignores unknown fields as the client wishes.
+    #[test]
+    fn misspelt_fields_are_named_apart_from_errors() {
+        let pod = json!({
+            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a", "lables": {"app": "a"}},
+            "spec": {"containers": [{"name": "a", "image": "a", "port": []}]},
+        });
+        let admitted = Validate.admit(&pod).unwrap();
+        let expected = ["metadata.lables", "spec.containers[0].port"];
+        assert_eq!(admitted.unknown_fields, expected);
+        assert_eq!(admitted.object, pod);
+    }
+
+    #[test]
+    fn names_of_ports_are_checked() {
+        let pod = json!({
+            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"},
+            "spec": {"containers": [
+                {"name": "a", "ports": [{"containerPort": 80, "name": "Http"}]},
+            ]},
+        });
+        let problems = Validate.admit(&pod).unwrap_err();
+        assert_eq!(problems[0].field, "spec.containers[0].ports[0].name");
     }
 }

@@ -1,29 +1,35 @@
 //! `ocicat apply`: creates or changes objects from manifests.
 //!
-//! All manifests are read and checked before the first object is sent, so that bad input changes
-//! nothing.
+//! ```text
+//!   manifests ──decode──► objects ──dry run of each──► all can be stored ──► stored
+//!                 │                       │
+//!                 └───────────────────────┴──► problems with file, line and column; nothing is stored
+//! ```
 
 use std::collections::BTreeMap;
 
+use ocicat_api::document::Document;
 use ocicat_api::world::FileProblem;
-use ocicat_api::{Severity, document};
-use ocicat_client::{Applied, Error, Mode, Name, Resource};
+use ocicat_api::{Kind, Severity, document};
+use ocicat_client::{Applied, Client, Error, Mode, Name, Resource};
+use ocicat_input::{Source, problems};
 use serde_json::Value;
 
 use crate::args::ApplyArgs;
 use crate::failure::Failure;
-use crate::input::Source;
-use crate::{input, out, paint, problems};
+use crate::out;
 
 /// An object of a manifest, ready to be sent.
 pub struct Manifest {
     pub resource: Resource,
     pub name: Name,
-    pub value: Value,
+    pub document: Document,
+    /// The file in which it stands.
+    file: String,
 }
 
 pub async fn run(args: ApplyArgs) -> Result<(), Failure> {
-    let sources = input::read(&args.files)?;
+    let sources = ocicat_input::read(&args.files)?;
     let client = args.api.connect().await?;
     let namespace = args.namespace.namespace.as_deref();
     let default = namespace.unwrap_or(client.default_namespace());
@@ -31,39 +37,126 @@ pub async fn run(args: ApplyArgs) -> Result<(), Failure> {
     if manifests.is_empty() {
         return Err(Failure::Input("no objects in the manifests".into()));
     }
-    let (mode, suffix) = if args.dry_run {
-        (Mode::DryRun, " (dry run)")
-    } else {
-        (Mode::Write, "")
-    };
-    let mut failure = None;
-    for Manifest {
-        resource,
-        name,
-        value,
-    } in &manifests
-    {
-        let word = match client.apply(resource, value, mode).await {
-            Ok(Applied::Created) => "created",
-            Ok(Applied::Configured) => "configured",
-            Ok(Applied::Unchanged) => "unchanged",
-            // Without a server the others fare no better.
-            Err(error @ Error::Unreachable { .. }) => return Err(error.into()),
-            // In a dry run the namespace has not been created either.
-            Err(Error::NotFound { .. }) if args.dry_run && creates(&manifests, name) => "created",
-            Err(error) => {
-                eprintln!("{} {}", paint::error("error:"), refusal(resource, &error));
-                failure = Some(worse(failure, error));
-                continue;
+    let mut refused = Refused::default();
+    let mut checked = Vec::with_capacity(manifests.len());
+    for manifest in &manifests {
+        let value = &manifest.document.value;
+        match client.apply(manifest.resource, value, Mode::DryRun).await {
+            Ok(applied) => checked.push(applied),
+            // The namespace has not been created either.
+            Err(Error::NotFound { .. }) if creates(&manifests, &manifest.name) => {
+                checked.push(Applied::Created);
+            }
+            Err(error) => refused.add(&client, manifest, error).await?,
+        }
+    }
+    refused.report(&sources)?;
+    if args.dry_run {
+        for (manifest, applied) in manifests.iter().zip(checked) {
+            manifest.say(applied, " (dry run)");
+        }
+        return Ok(());
+    }
+    for manifest in &manifests {
+        let value = &manifest.document.value;
+        match client.apply(manifest.resource, value, Mode::Write).await {
+            Ok(applied) => manifest.say(applied, ""),
+            Err(error) => refused.add(&client, manifest, error).await?,
+        }
+    }
+    refused.report(&sources)
+}
+
+/// What the server does not take.
+#[derive(Default)]
+struct Refused {
+    problems: Vec<FileProblem>,
+    /// The highest exit code of them.
+    code: u8,
+}
+
+impl Refused {
+    /// # Errors
+    /// If nobody answers: then the other objects fare no better.
+    async fn add(
+        &mut self,
+        client: &Client,
+        manifest: &Manifest,
+        error: Error,
+    ) -> Result<(), Failure> {
+        let mut put = |field: &str, message: String| {
+            self.problems.push(FileProblem {
+                file: manifest.file.as_str().into(),
+                position: manifest.document.position_of(field),
+                object: describe(&manifest.document.value),
+                field: field.to_owned(),
+                message,
+                severity: Severity::Error,
+            });
+        };
+        let Manifest { resource, name, .. } = manifest;
+        let code = match error {
+            Error::Unreachable { .. } => return Err(error.into()),
+            Error::Invalid { ref causes, .. } if !causes.is_empty() => {
+                for cause in causes {
+                    put(&cause.field, cause.message.clone());
+                }
+                2
+            }
+            // A 404 for an object that is being created means its namespace, or its kind.
+            Error::NotFound { .. } => {
+                match &name.namespace {
+                    Some(namespace) if is_absent(client, namespace).await => put(
+                        "metadata.namespace",
+                        format!(
+                            "{namespace:?}: expected a namespace that is there, or in the manifests"
+                        ),
+                    ),
+                    _ => {
+                        let version = resource.api_version();
+                        put(
+                            "apiVersion",
+                            format!("the API does not serve {} of {version}", resource.kind),
+                        );
+                    }
+                }
+                2
+            }
+            error => {
+                put("", error.to_string());
+                Failure::from(error).code()
             }
         };
+        self.code = self.code.max(code);
+        Ok(())
+    }
+
+    fn report(&self, sources: &[Source]) -> Result<(), Failure> {
+        match problems::print(sources, &self.problems) {
+            0 => Ok(()),
+            _ => Err(Failure::Said(self.code)),
+        }
+    }
+}
+
+async fn is_absent(client: &Client, namespace: &str) -> bool {
+    let found = client.get(Kind::Namespace, Name::cluster(namespace)).await;
+    found.is_err_and(|error| error.is_not_found())
+}
+
+impl Manifest {
+    fn say(&self, applied: Applied, suffix: &str) {
+        let word = match applied {
+            Applied::Created => "created",
+            Applied::Configured => "configured",
+            Applied::Unchanged => "unchanged",
+        };
+        let name = &self.name.name;
         out::print(&format!(
-            "{}/{} {word}{suffix}\n",
-            resource.singular(),
-            name.name
+            "{}/{name} {word}{suffix}\n",
+            self.resource.singular()
         ));
     }
-    failure.map_or(Ok(()), |failure| Err(failure.silent()))
 }
 
 /// Reads all objects in the order in which they are applied. Prints every problem; any error is a
@@ -81,7 +174,7 @@ pub fn decode(sources: &[Source], namespace: Option<&str>) -> Result<Vec<Manifes
             }
         };
         for document in documents {
-            let decoded = ocicat_api::decode::decode(&document.value);
+            let decoded = ocicat_api::decode::decode_written(&document.value);
             let object = describe(&document.value);
             for problem in decoded.problems {
                 problems.push(FileProblem {
@@ -96,11 +189,12 @@ pub fn decode(sources: &[Source], namespace: Option<&str>) -> Result<Vec<Manifes
             if let Some(kind) = decoded.unused {
                 *unused.entry(kind).or_insert(0_usize) += 1;
             }
-            manifests.extend(manifest(document.value, namespace.unwrap_or("default")));
+            let namespace = namespace.unwrap_or("default");
+            manifests.extend(manifest(document, namespace, &source.name));
         }
     }
     problems::skipped(&unused);
-    problems::print(sources, &problems)?;
+    Failure::of_manifests(problems::print(sources, &problems))?;
     manifests.sort_by_key(|manifest| rank(&manifest.resource));
     Ok(manifests)
 }
@@ -123,19 +217,20 @@ fn describe(value: &Value) -> String {
 }
 
 /// `None` for kinds that we have no use for.
-fn manifest(mut value: Value, namespace: &str) -> Option<Manifest> {
-    let resource = Resource::of(&value)?;
-    let mut name = Name::of(&value)?;
+fn manifest(mut document: Document, namespace: &str, file: &str) -> Option<Manifest> {
+    let resource = Resource::of(&document.value)?;
+    let mut name = Name::of(&document.value)?;
     if !resource.namespaced {
         name.namespace = None;
     } else if name.namespace.is_none() {
         name.namespace = Some(namespace.into());
-        value["metadata"]["namespace"] = namespace.into();
+        document.value["metadata"]["namespace"] = namespace.into();
     }
     Some(Manifest {
         resource,
         name,
-        value,
+        document,
+        file: file.into(),
     })
 }
 
@@ -160,26 +255,4 @@ fn creates(manifests: &[Manifest], name: &Name) -> bool {
     namespaces
         .into_iter()
         .any(|manifest| Some(&manifest.name.name) == name.namespace.as_ref())
-}
-
-/// A 404 for an object that is being created means its namespace.
-fn refusal(resource: &Resource, error: &Error) -> String {
-    match error {
-        Error::NotFound { what } if resource.namespaced => {
-            format!("{what}: not found; does its namespace exist?")
-        }
-        Error::NotFound { what } => {
-            format!("{what}: the API does not serve {}", resource.api_version())
-        }
-        error => error.to_string(),
-    }
-}
-
-/// Of two failures, the one with the higher exit code.
-fn worse(failure: Option<Failure>, error: Error) -> Failure {
-    let new = Failure::from(error);
-    match failure {
-        Some(old) if old.code() >= new.code() => old,
-        _ => new,
-    }
 }

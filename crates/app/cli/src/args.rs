@@ -173,7 +173,7 @@ pub struct WhyArgs {
     #[arg(value_name = "SRC", required_unless_present = "batch")]
     pub source: Option<String>,
     /// Who receives, at which port and protocol; TCP without one. Ports may be names. For ICMP:
-    /// TYPE[.CODE]/ICMP
+    /// TYPE[.CODE]/ICMP. For protocols without ports: DST/PROTO
     #[arg(value_name = "DST[:PORT[/PROTO]]", required_unless_present = "batch")]
     pub destination: Option<String>,
     /// Ask these manifests instead of a running API; - is stdin (repeatable)
@@ -281,32 +281,36 @@ input, 3 could not ask.
 Examples:
   ocicat verify
   ocicat verify --lab lab
-  ocicat verify -f examples/shop --node host-1";
+  ocicat lab exec host/host-1 -- ocicat verify --node host-1 -s unix:/run/ocicat/lab/lab/api.sock
+Manifests must say which addresses workloads have; those without one are not told from others.";
 
 #[derive(Debug, Args)]
 #[command(after_help = VERIFY_HELP)]
 pub struct VerifyArgs {
     /// Every host of this lab, instead of the agent of this host
-    #[arg(long, value_name = "NAME", conflicts_with_all = ["files", "socket"])]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["files", "node", "socket"])]
     pub lab: Option<ocicat_lab::LabName>,
     /// Compare with these manifests the table of the current network namespace, without an agent; -
     /// is stdin (repeatable)
     #[arg(short, long = "filename", value_name = "DIR|FILE", requires = "node")]
     pub files: Vec<PathBuf>,
-    /// Which node the manifests are to be read for
-    #[arg(long, value_name = "NAME", requires = "files")]
+    /// Read the manifests, or what the API holds, for this node, and compare with them the table of the
+    /// current network namespace, without an agent
+    #[arg(long, value_name = "NAME")]
     pub node: Option<String>,
     /// The agent's socket
     #[arg(
         long,
         value_name = "PATH",
         default_value = "/run/ocicat/agent.sock",
-        conflicts_with = "files"
+        conflicts_with_all = ["files", "node"]
     )]
     pub socket: PathBuf,
     /// How to print the answer
     #[arg(short, long, value_enum, default_value_t = Answer::Text)]
     pub output: Answer,
+    #[command(flatten)]
+    pub api: ApiArgs,
 }
 
 const APISERVER_HELP: &str = "\

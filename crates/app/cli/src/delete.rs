@@ -6,7 +6,8 @@ use ocicat_client::{Client, Error, Name, Resource};
 
 use crate::args::DeleteArgs;
 use crate::failure::Failure;
-use crate::{apply, input, kinds, out, paint};
+use crate::{apply, kinds, out};
+use ocicat_input::paint;
 
 pub async fn run(args: DeleteArgs) -> Result<ExitCode, Failure> {
     let named = if args.files.is_empty() {
@@ -54,7 +55,7 @@ async fn delete(
 
 /// What manifests name, in the reverse of the order in which it is applied.
 fn from_files(args: &DeleteArgs) -> Result<Vec<(Resource, Name)>, Failure> {
-    let sources = input::read(&args.files)?;
+    let sources = ocicat_input::read(&args.files)?;
     let mut objects = apply::decode(&sources, args.namespace.namespace.as_deref())?;
     objects.reverse();
     Ok(objects

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use ocicat_client::Error;
 
-use crate::paint;
+use ocicat_input::{Unreadable, paint};
 
 /// Why a command did not do what it was asked, by exit code.
 #[derive(Debug)]
@@ -38,9 +38,13 @@ impl Failure {
         }
     }
 
-    /// The same, for a caller that has printed it.
-    pub fn silent(&self) -> Self {
-        Self::Said(self.code())
+    /// Errors of manifests, which have been printed.
+    pub fn of_manifests(errors: usize) -> Result<(), Self> {
+        if errors == 0 {
+            Ok(())
+        } else {
+            Err(Self::Said(2))
+        }
     }
 }
 
@@ -63,6 +67,12 @@ impl From<Error> for Failure {
             Error::Invalid { .. } => Self::Input(text),
             _ => Self::Unasked(text),
         }
+    }
+}
+
+impl From<Unreadable> for Failure {
+    fn from(error: Unreadable) -> Self {
+        Self::Input(error.to_string())
     }
 }
 

@@ -9,7 +9,8 @@ use serde_json::Value;
 
 use crate::args::GetArgs;
 use crate::failure::Failure;
-use crate::{kinds, paint};
+use crate::kinds;
+use ocicat_input::paint;
 use print::Printer;
 
 pub async fn run(args: GetArgs) -> Result<(), Failure> {

@@ -17,12 +17,9 @@ mod args;
 mod delete;
 mod failure;
 mod get;
-mod input;
 mod kinds;
 mod logs;
 mod out;
-mod paint;
-mod problems;
 mod status;
 mod table;
 mod verify;
@@ -84,7 +81,11 @@ async fn dispatch(command: Command) -> Result<ExitCode, Failure> {
         Command::Apply(args) => apply::run(args).await.map(done),
         Command::Delete(args) => delete::run(args).await,
         Command::Lab(command) => Ok(ocicat_lab::run(command).await?),
-        Command::Agent(args) => Ok(ocicat_agent::run(args).await.map(done)?),
+        Command::Agent(args) => {
+            let wrong = |error: anyhow::Error| Failure::Input(format!("{error:#}"));
+            args.clone().complete().map_err(wrong)?;
+            Ok(ocicat_agent::run(args).await.map(done)?)
+        }
         Command::Apiserver(args) => apiserver::run(args).await.map(done),
         Command::Version => {
             out::print(&format!("ocicat {}\n", env!("CARGO_PKG_VERSION")));

@@ -16,8 +16,8 @@ use serde_json::Value;
 use crate::args::{Answer, StatusArgs};
 use crate::failure::Failure;
 use crate::out;
-use crate::paint::{Stream, Style, paint};
 use crate::table::Table;
+use ocicat_input::paint::{Stream, Style, paint};
 
 pub async fn run(args: StatusArgs) -> Result<ExitCode, Failure> {
     let client = args.api.connect().await?;

@@ -7,8 +7,8 @@ use serde_json::{Map, Value};
 use crate::args::{Answer, VerifyArgs};
 use crate::failure::Failure;
 use crate::out;
-use crate::paint::{Stream, Style, paint};
 use crate::why::Known;
+use ocicat_input::paint::{Stream, Style, paint};
 
 /// Differences that are printed of a host.
 const SHOWN: usize = 10;
@@ -17,9 +17,14 @@ pub async fn run(args: VerifyArgs) -> Result<ExitCode, Failure> {
     let mut hosts: Vec<(String, Value)> = Vec::new();
     match (&args.node, &args.lab) {
         (Some(node), _) => {
-            let known = Known::from_files(&args.files)?;
+            let known = match args.files.is_empty() {
+                true => Known::from_api(&args.api.connect().await?).await?,
+                false => Known::from_files(&args.files)?,
+            };
             let objects = known.world.objects.values();
-            let config = ocicat_agent::Args::default().complete()?.program;
+            let config = ocicat_agent::Args::default().complete();
+            let config = config.map_err(|error| Failure::Input(format!("{error:#}")))?;
+            let config = config.program;
             let report = ocicat_agent::verify::of_objects(objects, node, config)?;
             hosts.push((node.clone(), report));
         }

@@ -106,6 +106,42 @@ spec: {{containers: [{{name: db, image: db}}]}}
 }
 
 #[test]
+fn nothing_is_stored_unless_all_of_it_can_be() {
+    let server = Server::start();
+    let text = "{apiVersion: v1, kind: Namespace, metadata: {name: here}}
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: x, namespace: nowhere}
+spec: {podSelector: {}}
+";
+    server.write("a.yaml", text);
+    let output = server.run(&["apply", "-f", "a.yaml"]);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    assert!(output.stdout.is_empty());
+    let said = "a.yaml:5:32: NetworkPolicy nowhere/x: metadata.namespace: \"nowhere\": expected";
+    assert!(stderr.contains(said), "{stderr}");
+    assert!(!server.ok(&["get", "namespaces"]).contains("here"));
+}
+
+#[test]
+fn misspelt_fields_are_not_applied() {
+    let server = Server::start();
+    server.write(
+        "a.yaml",
+        "apiVersion: v1\nkind: Pod\nmetadata:\n  name: a\n  lables: {app: a}\n",
+    );
+    let output = server.run(&["apply", "-f", "a.yaml"]);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    let said = "a.yaml:5:3: Pod a: metadata.lables: unknown field \"lables\": did you mean \
+                \"labels\"?";
+    assert!(stderr.contains(said), "{stderr}");
+    assert_eq!(server.ok(&["get", "pods"]), "");
+}
+
+#[test]
 fn applying_twice_and_changed() {
     let server = Server::start();
     server.write("shop.yaml", &manifest(5432));

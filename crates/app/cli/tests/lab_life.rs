@@ -217,6 +217,88 @@ fn nothing_is_built_from_manifests_with_an_error() {
     lab.assert_gone();
 }
 
+/// A machine without addresses of its own gets them from the pool, as a pod does; where nobody names a
+/// port, denied and allowed are told apart all the same.
+#[test]
+fn endpoints_without_addresses_get_some_and_ports_need_no_names() {
+    let manifest = "
+{apiVersion: v1, kind: Pod, metadata: {name: a, labels: {app: a}}}
+---
+{apiVersion: v1, kind: Pod, metadata: {name: b}}
+---
+apiVersion: projectcalico.org/v3
+kind: WorkloadEndpoint
+metadata: {name: vm2}
+spec: {node: host-2, orchestrator: vm, workload: vm2, endpoint: eth0, profiles: [kns.default]}
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: a}
+spec: {podSelector: {matchLabels: {app: a}}, ingress: [{from: [{podSelector: {}}]}]}
+";
+    let Some(lab) = Lab::new(manifest) else {
+        return;
+    };
+    assert_success(&lab.run(&["up", "-f", lab.manifest(), "--hosts", "2"]));
+    let probes = lab.probe();
+    // 6 ordered pairs, one port, two protocols, two families.
+    assert_eq!(probes.len(), 6 * 2 * 2);
+    let denied = probes.iter().filter(|probe| probe["observed"] == "Deny");
+    assert!(
+        denied
+            .clone()
+            .all(|probe| probe["from"] == "default/vm2" && probe["to"] == "default/a")
+    );
+    assert_eq!(denied.count(), 4);
+    let alone = lab.run(&["probe", "--from", "default/a", "--to", "default/a"]);
+    assert_eq!(alone.status.code(), Some(1));
+    assert!(text(&alone.stderr).contains("nothing can be probed"));
+    assert_success(&lab.run(&["down"]));
+    lab.assert_gone();
+}
+
+/// What cannot be built is told with its place before anything is made.
+#[test]
+fn pods_with_one_address_are_refused_before_anything_is_built() {
+    let manifest = "
+{apiVersion: v1, kind: Pod, metadata: {name: a}, status: {podIP: 10.244.0.9}}
+---
+{apiVersion: v1, kind: Pod, metadata: {name: b}, status: {podIP: 10.244.0.9}}
+---
+{apiVersion: v1, kind: Pod, metadata: {name: c}, spec: {nodeName: worker_2}}
+";
+    let Some(lab) = Lab::new(manifest) else {
+        return;
+    };
+    let up = lab.run(&["up", "-f", lab.manifest()]);
+    let stderr = text(&up.stderr);
+    assert_eq!(up.status.code(), Some(2), "{stderr}");
+    for part in [
+        ".yaml:4:66: Pod default/b: status.podIP: 10.244.0.9: expected an address of its own",
+        ".yaml:6:67: Pod default/c: spec.nodeName: \"worker_2\": expected at most 253",
+    ] {
+        assert!(stderr.contains(part), "{part} in {stderr}");
+    }
+    lab.assert_gone();
+}
+
+/// Folders are read with all that is in them, and what is no text is told with its place.
+#[test]
+fn a_lab_reads_folders_in_folders() {
+    let Some(lab) = Lab::new(MANIFEST) else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let deep = folder.path().join("a/b");
+    fs::create_dir_all(&deep).unwrap();
+    fs::write(deep.join("x.yaml"), b"kind: \xff\n").unwrap();
+    let up = lab.run(&["up", "-f", folder.path().to_str().unwrap()]);
+    let stderr = text(&up.stderr);
+    assert_eq!(up.status.code(), Some(2), "{stderr}");
+    assert!(stderr.contains("a/b/x.yaml:1:7: not UTF-8"), "{stderr}");
+    lab.assert_gone();
+}
+
 /// A lab of its own name, taken down when dropped.
 struct Lab {
     name: String,

@@ -9,6 +9,10 @@ use serde_json::Value;
 
 /// Runs `ocicat` in `tests`, without colour and without a cluster.
 fn ocicat(args: &[&str], stdin: &str) -> Output {
+    ocicat_bytes(args, stdin.as_bytes())
+}
+
+fn ocicat_bytes(args: &[&str], stdin: &[u8]) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_ocicat"))
         .args(args)
         .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests"))
@@ -20,7 +24,7 @@ fn ocicat(args: &[&str], stdin: &str) -> Output {
         .spawn()
         .unwrap();
     // A process that does not read its input is no mistake of this test.
-    let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
+    let _ = child.stdin.take().unwrap().write_all(stdin);
     child.wait_with_output().unwrap()
 }
 
@@ -169,6 +173,58 @@ fn bad_lines_of_a_batch_get_an_answer_too() {
     assert!(error(3).contains("expected 0-65535"), "{}", error(3));
 }
 
+/// Protocols without ports are asked about without; where a protocol has ports, the destination's first
+/// one is meant, or none can be.
+#[test]
+fn protocols_are_asked_about_without_a_port() {
+    let lines = [
+        r#"{"from":"shop/web","to":"192.0.2.20","protocol":47,"port":0}"#,
+        r#"{"from":"shop/web","to":"192.0.2.20","protocol":"UDPLite","port":53}"#,
+        r#"{"from":"shop/web","to":"shop/db-0","protocol":"TCP"}"#,
+        r#"{"from":"shop/web","to":"192.0.2.20","protocol":"TCP"}"#,
+    ];
+    let input = format!("{}\n", lines.join("\n"));
+    let output = ocicat(&["why", "-f", "why/shop", "--batch", "-"], &input);
+    let answers: Vec<Value> = text(&output.stdout)
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let of = |index: usize, field: &str| answers[index][field].to_string();
+    assert_eq!(
+        (of(0, "protocol"), of(0, "port")),
+        ("\"47\"".into(), "null".into())
+    );
+    assert_eq!(of(1, "protocol"), "\"UDPLite\"");
+    assert_eq!(
+        (of(2, "port"), of(2, "verdict")),
+        ("5432".into(), "\"Allow\"".into())
+    );
+    assert!(
+        of(3, "error").contains("names no TCP port"),
+        "{}",
+        of(3, "error")
+    );
+    assert_eq!(output.status.code(), Some(2));
+    for destination in ["192.0.2.20/47", "192.0.2.20/ICMP", "shop/db-0/ICMP"] {
+        let output = ocicat(&["why", "-f", "why/shop", "shop/web", destination], "");
+        let code = output.status.code();
+        assert!(matches!(code, Some(0 | 1)), "{}", text(&output.stderr));
+    }
+}
+
+#[test]
+fn a_line_that_is_no_text_does_not_end_the_batch() {
+    let good = br#"{"from":"shop/web","to":"shop/db-0","port":5432}"#;
+    let input = [&good[..], b"\n{\"from\":\"\xff\"}\n", good, b"\n"].concat();
+    let output = ocicat_bytes(&["why", "-f", "why/shop", "--batch", "-"], &input);
+    let answers = text(&output.stdout);
+    let answers: Vec<&str> = answers.lines().collect();
+    assert_eq!(answers.len(), 3, "{}", text(&output.stderr));
+    assert_eq!(answers[0], answers[2]);
+    assert!(answers[1].contains("not UTF-8"), "{}", answers[1]);
+    assert_eq!(output.status.code(), Some(2));
+}
+
 #[test]
 fn questions_that_cannot_be_read_are_bad_input() {
     for (args, expected) in [
@@ -199,6 +255,38 @@ fn without_an_api_nothing_can_be_asked() {
     );
     assert_eq!(output.status.code(), Some(3));
     assert!(text(&output.stderr).contains("cannot reach unix:/nonexistent"));
+}
+
+/// Without IPPool the pools of a lab count: an address there that nobody has is unclaimed, and what asks
+/// for its labels is undetermined.
+#[test]
+fn addresses_of_assumed_pools_are_unclaimed() {
+    let manifests = "
+{apiVersion: v1, kind: Pod, metadata: {name: a, labels: {app: a}}, status: {podIP: 10.0.0.1}}
+---
+apiVersion: projectcalico.org/v3
+kind: GlobalNetworkPolicy
+metadata: {name: a}
+spec:
+  selector: app == 'a'
+  ingress: [{action: Deny, source: {selector: app == 'b'}}, {action: Allow}]
+";
+    let ask = |more: &str, source: &str| {
+        let args = ["why", "-f", "-", source, "default/a:80", "-o", "json"];
+        let output = ocicat(&args, &format!("{manifests}{more}"));
+        let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+        answer["verdict"].as_str().unwrap().to_owned()
+    };
+    let pool = "---
+apiVersion: projectcalico.org/v3
+kind: IPPool
+metadata: {name: pool}
+spec: {cidr: 10.9.0.0/16}
+";
+    assert_eq!(ask("", "10.244.200.1"), "Deny");
+    assert_eq!(ask("", "192.0.2.1"), "Allow");
+    assert_eq!(ask(pool, "10.244.200.1"), "Allow");
+    assert_eq!(ask(pool, "10.9.200.1"), "Deny");
 }
 
 /// Each mistake names file, line, column, object, field and what was expected.

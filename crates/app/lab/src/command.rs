@@ -173,6 +173,12 @@ async fn run_probe(arguments: &ProbeArgs) -> anyhow::Result<ExitCode> {
         Output::Json => println!("{}", report.json()?),
         Output::Text => print!("{}", report.text(begun.elapsed().as_secs_f64())),
     }
+    if report.findings.is_empty() {
+        say(format_args!(
+            "error: nothing can be probed: no two of them have addresses of one family"
+        ));
+        return Ok(ExitCode::from(1));
+    }
     let failures = report.failures().count();
     if report.mismatches().count() > 0 {
         return Ok(ExitCode::from(1));

@@ -39,6 +39,10 @@ const IN_FLIGHT: usize = 2000;
 /// Descriptors that are left for everything that is not a probe.
 const SPARE_FILES: u64 = 200;
 
+/// What is probed, over TCP and UDP, where nobody names a port. That nobody listens there does not
+/// matter: what gets through is refused by the workload itself, and what is denied is not.
+const UNNAMED_PORT: u16 = 80;
+
 /// Settings of a namespace that is probed. ICMP errors are what tells a probe that it arrived where
 /// nobody listens: none may be held back. The masks are of types that are limited: none for IPv4, one
 /// that does not exist for IPv6, whose mask cannot be empty.
@@ -70,7 +74,10 @@ pub async fn run<'a>(
     filter: &Filter,
 ) -> anyhow::Result<Report<'a>> {
     let workloads = places;
-    let ports = named_ports(workloads, &objects);
+    let mut ports = named_ports(workloads, &objects);
+    if ports.is_empty() {
+        ports.insert(UNNAMED_PORT);
+    }
     for address in shared(workloads) {
         say(format_args!(
             "warning: {address} is not probed: several workloads have it"

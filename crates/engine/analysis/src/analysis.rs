@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use ipnet::IpNet;
+use ocicat_api::core::IpPool;
 use ocicat_api::{Object, ObjectKey, Protocol};
 use ocicat_flow::{Direction, Outcome, Verdict};
 use ocicat_node::ServiceMatch;
@@ -19,15 +20,6 @@ use crate::known::{Cursor, Known, Role, planned};
 use crate::region::{Region, regions};
 use crate::tables::Tables;
 use crate::walk;
-
-/// The pools that are assumed where there is none: those that a lab makes.
-pub const DEFAULT_POOLS: [IpNet; 2] = [
-    IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(10, 244, 0, 0), 16)),
-    IpNet::V6(Ipv6Net::new_assert(
-        Ipv6Addr::new(0xfd00, 0x10, 0x244, 0, 0, 0, 0, 0),
-        48,
-    )),
-];
 
 /// The source port of traffic that is asked about: the first that no service may register
 /// (RFC 6335, section 6).
@@ -216,7 +208,7 @@ impl Analysis {
             .values()
             .any(|object| matches!(object, Object::IpPool(_)))
         {
-            pools.extend(DEFAULT_POOLS);
+            pools.extend(IpPool::ASSUMED.map(|(_, cidr, _)| cidr));
         }
         let taken = homeless.saturating_add(used.len() as u128);
         let regions = regions(&pools, &cuts).into_iter();

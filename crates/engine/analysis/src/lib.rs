@@ -13,8 +13,9 @@
 //!
 //! An endpoint without address stands for every free address of the pools. Its verdict is looked
 //! up for one address of each region into which the CIDRs of rules, sets and pools cut them; if
-//! they differ, the answer is [`Answer::Depends`], with the split. Without any pool, the pools of a
-//! lab are assumed ([`DEFAULT_POOLS`]). [`Analysis::settle_addresses`] gives such endpoints addresses
+//! they differ, the answer is [`Answer::Depends`], with the split. Without any pool it stands
+//! in those that a lab makes ([`IpPool::ASSUMED`](ocicat_api::core::IpPool::ASSUMED)), of which the
+//! tables know only where the objects hold them (`World::assume_pools`). [`Analysis::settle_addresses`] gives such endpoints addresses
 //! instead.
 //!
 //! Host endpoints on the way judge in the order in which a packet meets them, as far as it is known
@@ -60,7 +61,7 @@ mod region;
 mod tables;
 mod walk;
 
-pub use analysis::{Analysis, DEFAULT_POOLS, End, Query, Unanswerable};
+pub use analysis::{Analysis, End, Query, Unanswerable};
 pub use explanation::{
     Answer, Case, DefaultAction, Explanation, HostStep, Origin, Pair, Party, Place, PolicyEnd,
     PolicyStep, Rule, Service, Side, TierEnd, TierStep,

@@ -1,10 +1,10 @@
 //! Kinds of Kubernetes and Calico that we read to know who exists and where.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::{Metadata, PortSpec, Protocol};
 
@@ -65,11 +65,41 @@ pub struct WorkloadEndpoint {
     pub allowed_sources: Vec<IpNet>,
 }
 
+impl IpPool {
+    /// The pools that a cluster has where nobody says which: name, CIDR, prefix length of a block.
+    pub const ASSUMED: [(&str, IpNet, u8); 2] = [
+        (
+            "default-ipv4-ippool",
+            IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(10, 244, 0, 0), 16)),
+            26,
+        ),
+        (
+            "default-ipv6-ippool",
+            IpNet::V6(Ipv6Net::new_assert(
+                Ipv6Addr::new(0xfd00, 0x10, 0x244, 0, 0, 0, 0, 0),
+                48,
+            )),
+            122,
+        ),
+    ];
+}
+
 impl Pod {
     /// The annotation that says what a pod may send from besides its addresses: a JSON list of CIDRs.
     pub const ALLOWED_SOURCES: &str = "cni.projectcalico.org/allowedSourcePrefixes";
 
-    /// What that annotation says; nothing if it cannot be read, which its decoding has reported.
+    /// The annotation that asks for certain addresses: a JSON list of addresses.
+    pub const WANTED_ADDRESSES: &str = "cni.projectcalico.org/ipAddrs";
+
+    /// What that annotation asks for; nothing if it cannot be read.
+    #[must_use]
+    pub fn wanted_addresses(&self) -> Vec<IpAddr> {
+        let text = self.metadata.annotations.get(Self::WANTED_ADDRESSES);
+        text.and_then(|text| serde_json::from_str(text).ok())
+            .unwrap_or_default()
+    }
+
+    /// What [`Pod::ALLOWED_SOURCES`] says; nothing if it cannot be read, which its decoding has reported.
     #[must_use]
     pub fn allowed_sources(&self) -> Vec<IpNet> {
         crate::decode::allowed_sources(&self.metadata).unwrap_or_default()

@@ -49,8 +49,10 @@ mod node;
 mod rule;
 mod selector;
 mod service;
+mod written;
 
 pub use fast::decode_json;
+pub use written::{Written, decode_written, written};
 /// Fields that Calico knows and that have no effect here.
 pub(crate) mod ignored {
     pub(crate) use super::felix::ignored::IGNORED as FELIX;

@@ -30,11 +30,12 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::decode::{Decoded, decode};
+use crate::core::IpPool;
+use crate::decode::{Decoded, decode_written};
 use crate::document::{self, Document, Places};
 use crate::expand::expand;
 use crate::limits::REPORTED_PROBLEMS;
-use crate::{Kind, Object, ObjectKey, Position, Problem, Severity};
+use crate::{Kind, Metadata, Object, ObjectKey, Position, Problem, Severity};
 
 mod complete;
 
@@ -135,6 +136,28 @@ impl World {
         }
     }
 
+    /// Adds [`IpPool::ASSUMED`] where no pool is named: their addresses are then those of workloads,
+    /// known or not, and never the outside world's.
+    pub fn assume_pools(&mut self) {
+        if self.objects.keys().any(|key| key.kind == Kind::IpPool) {
+            return;
+        }
+        for (name, cidr, block_size) in IpPool::ASSUMED {
+            let metadata = Metadata {
+                name: name.into(),
+                ..Metadata::default()
+            };
+            let pool = Object::IpPool(IpPool {
+                metadata,
+                cidr,
+                block_size,
+                disabled: false,
+                nat_outgoing: false,
+            });
+            self.objects.insert(pool.key(), pool);
+        }
+    }
+
     /// Where a field of an object stands; `None` for objects that came from no file. For pods that
     /// a controller makes: where the controller stands.
     #[must_use]
@@ -173,7 +196,7 @@ impl Loaded {
             object,
             problems,
             unused,
-        } = decode(&document.value);
+        } = decode_written(&document.value);
         let name = describe(&document.value);
         let mut problems = problems.into_iter();
         for problem in problems.by_ref().take(REPORTED_PROBLEMS) {

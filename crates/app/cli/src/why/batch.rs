@@ -28,7 +28,8 @@ struct Line {
     /// Default TCP.
     #[serde(default)]
     protocol: Option<Value>,
-    /// A number, or the name of a port; for ICMP `TYPE` or `TYPE.CODE`.
+    /// A number, or the name of a port; for ICMP `TYPE` or `TYPE.CODE`; ignored for other protocols.
+    /// Default: the first that the destination has.
     #[serde(default)]
     port: Option<Value>,
 }
@@ -93,7 +94,7 @@ pub fn run(
     namespace: &str,
 ) -> Result<ExitCode, Failure> {
     let wrong = |error: std::io::Error| Failure::Input(format!("{}: {error}", path.display()));
-    let input: Box<dyn BufRead> = if path.as_os_str() == "-" {
+    let mut input: Box<dyn BufRead> = if path.as_os_str() == "-" {
         Box::new(std::io::stdin().lock())
     } else {
         Box::new(BufReader::new(File::open(path).map_err(wrong)?))
@@ -101,14 +102,22 @@ pub fn run(
     let mut output = BufWriter::new(std::io::stdout().lock());
     let unheard = |error: std::io::Error| Failure::Unasked(format!("stdout: {error}"));
     let mut bad = 0_usize;
-    for (index, line) in input.lines().enumerate() {
-        let line = line.map_err(wrong)?;
-        if line.trim().is_empty() {
+    for number in 1_usize.. {
+        let mut line = Vec::new();
+        if input.read_until(b'\n', &mut line).map_err(wrong)? == 0 {
+            break;
+        }
+        let shown = String::from_utf8_lossy(&line);
+        if shown.trim().is_empty() {
             continue;
         }
-        let reply = answer(&line, known, worlds, namespace).unwrap_or_else(|error| {
+        let text = std::str::from_utf8(&line)
+            .map_err(|error| format!("byte {}: not UTF-8; {EXPECTED}", error.valid_up_to() + 1));
+        let reply = text.and_then(|text| answer(text, known, worlds, namespace));
+        let reply = reply.unwrap_or_else(|error| {
             bad += 1;
-            json!({"line": index + 1, "query": query(&line), "error": error}).to_string()
+            let query = query(shown.trim_end_matches(['\r', '\n']));
+            json!({"line": number, "query": query, "error": error}).to_string()
         });
         writeln!(output, "{reply}").map_err(unheard)?;
     }

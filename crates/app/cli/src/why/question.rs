@@ -161,7 +161,13 @@ impl Question {
             // An echo request.
             (None, Some(Protocol::ICMP)) => Ok((Protocol::ICMP, u16::from_be_bytes([8, 0]))),
             (None, Some(Protocol::ICMPV6)) => Ok((Protocol::ICMPV6, u16::from_be_bytes([128, 0]))),
-            (None, Some(protocol)) => Ok((*protocol, 0)),
+            (None, Some(protocol)) if !protocol.has_ports() => Ok((*protocol, 0)),
+            (None, Some(protocol)) => {
+                let first = ports.iter().find(|port| port.protocol == *protocol);
+                first.map(|port| (port.protocol, port.port)).ok_or_else(|| {
+                    format!("the destination names no {protocol} port; expected one, such as 80/{protocol}")
+                })
+            }
             (None, None) => Ok(ports
                 .first()
                 .map_or(NO_PORT, |port| (port.protocol, port.port))),

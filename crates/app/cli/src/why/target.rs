@@ -87,10 +87,17 @@ impl Target {
         })
     }
 
-    /// Reads `TARGET[:PORT[/PROTO]]`.
+    /// Reads `TARGET[:PORT[/PROTO]]`, or `TARGET/PROTO`.
     pub fn read_with_service(text: &str) -> Result<(Self, ServiceText), String> {
         if text.parse::<IpAddr>().is_ok() {
             return Ok((Self::read(text)?, ServiceText::default()));
+        }
+        if let Some((target, protocol)) = target_and_protocol(text) {
+            let service = ServiceText {
+                port: None,
+                protocol: Some(read_protocol(protocol)?),
+            };
+            return Ok((Self::read(target)?, service));
         }
         let (target, service) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
             Some((address, "")) => (address, None),
@@ -153,6 +160,28 @@ impl Target {
         }
         Ok(pods.into_iter().map(End::Endpoint).collect())
     }
+}
+
+/// Splits `TARGET/PROTO`. What may be a workload is one: `web/47` is a name and its namespace.
+fn target_and_protocol(text: &str) -> Option<(&str, &str)> {
+    let (target, protocol) = text.rsplit_once('/')?;
+    let bare = target.strip_prefix('[');
+    let bare = bare.and_then(|bare| bare.strip_suffix(']'));
+    match bare.unwrap_or(target).parse() {
+        // With a port in mind it would be `fd00::1:80/TCP`, which is an address too.
+        Ok(IpAddr::V6(_)) if bare.is_none() => {
+            let parsed = protocol.parse::<Protocol>();
+            let portless = parsed.is_ok_and(|protocol| !protocol.has_ports());
+            return portless.then_some((target, protocol));
+        }
+        Ok(_) => return Some((target, protocol)),
+        Err(_) => {}
+    }
+    let meant = !target.contains(':')
+        && protocol.parse::<Protocol>().is_ok()
+        && Target::read(text).is_err()
+        && Target::read(target).is_ok();
+    meant.then_some((target, protocol))
 }
 
 const ENDPOINTS: [Kind; 2] = [Kind::Pod, Kind::WorkloadEndpoint];
@@ -223,7 +252,7 @@ fn expected(text: &str) -> String {
 }
 
 impl ServiceText {
-    /// Reads `PORT[/PROTO]`, or `PROTO` for protocols without ports.
+    /// Reads `PORT[/PROTO]`, or `PROTO` for protocols without ports. Of these a port is ignored.
     pub fn read(text: &str) -> Result<Self, String> {
         let (port, protocol) = match text.split_once('/') {
             Some((port, protocol)) => (port, Some(read_protocol(protocol)?)),
@@ -243,7 +272,10 @@ impl ServiceText {
         let port = match protocol {
             Some(Protocol::ICMP | Protocol::ICMPV6) => read_icmp(port)?,
             Some(protocol) if !protocol.has_ports() => {
-                return Err(format!("{text:?}: protocol {protocol} has no ports"));
+                return Ok(Self {
+                    port: None,
+                    protocol: Some(protocol),
+                });
             }
             _ => read_port(port)?,
         };
@@ -347,7 +379,27 @@ mod tests {
             protocol: Some(Protocol::ICMP),
         };
         assert_eq!(read("web:8/icmp"), echo);
-        assert_eq!(read("web:icmp"), ServiceText { port: None, ..echo });
+        let ping = ServiceText { port: None, ..echo };
+        for text in [
+            "web:icmp",
+            "web/ICMP",
+            "1.1.1.1/icmp",
+            "[fd00::1]/ICMP",
+            "fd00::1/ICMP",
+        ] {
+            assert_eq!(read(text), ping, "{text}");
+        }
+        let gre = ServiceText {
+            port: None,
+            protocol: Some(Protocol(47)),
+        };
+        for text in ["1.2.3.9/47", "shop/web/47", "web:8/47", "1.2.3.9:x/47"] {
+            assert_eq!(read(text), gre, "{text}");
+        }
+        assert_eq!(
+            Target::read_with_service("shop/47").unwrap().0,
+            workload(Some("shop"), None, "47")
+        );
     }
 
     #[test]
@@ -358,7 +410,7 @@ mod tests {
             ("fd00::1:80/TCP", "expected brackets"),
             ("[fd00::1]80", "expected ':'"),
             ("web:8.x/ICMP", "TYPE.CODE"),
-            ("web:8/47", "has no ports"),
+            ("1.2.3.4/24a", "expected TCP, UDP"),
         ] {
             let error = Target::read_with_service(text).unwrap_err();
             assert!(error.contains(part), "{text}: {error}");

@@ -9,7 +9,7 @@ use ocicat_analysis::{
 use ocicat_flow::{Decider, Direction, Verdict};
 
 use super::question::Asked;
-use crate::paint::{Stream, Style, paint};
+use ocicat_input::paint::{Stream, Style, paint};
 
 /// The whole answer, each line ending in a newline.
 pub fn render(asked: &Asked) -> String {

@@ -9,7 +9,7 @@ use ocicat_api::{Kind, Object};
 use ocicat_client::{Client, Selection};
 
 use crate::failure::Failure;
-use crate::{input, paint, problems};
+use ocicat_input::{paint, problems};
 
 /// All objects, controllers' pods included.
 pub struct Known {
@@ -22,15 +22,17 @@ pub struct Known {
 pub use ocicat_api::expand::OWNER_ANNOTATION;
 
 impl Known {
-    /// From manifests, with the pods that their controllers would make. Prints every problem; any
+    /// From manifests, with the pods that their controllers would make and, where they name no pool,
+    /// those that a lab would have. Prints every problem; any
     /// error is a failure.
     pub fn from_files(paths: &[PathBuf]) -> Result<Self, Failure> {
-        let sources = input::read(paths)?;
+        let sources = ocicat_input::read(paths)?;
         let texts = sources.iter().map(|source| (&source.name, &source.text));
         let mut loaded = World::load(texts);
         problems::skipped(&loaded.skipped);
-        problems::print(&sources, &loaded.problems)?;
+        Failure::of_manifests(problems::print(&sources, &loaded.problems))?;
         loaded.world.expand(&[]);
+        loaded.world.assume_pools();
         Ok(Self {
             world: loaded.world,
             namespace: "default".into(),

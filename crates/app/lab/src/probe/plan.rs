@@ -4,7 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use ocicat_api::policy::{CalicoPolicy, KubeRule, NetworkPolicy, Profile};
+use ocicat_api::policy::{
+    CalicoPolicy, ClusterNetworkPolicy, ClusterProtocol, ClusterRule, KubeRule, NetworkPolicy,
+    Profile,
+};
 use ocicat_api::rule::Rule;
 use ocicat_api::{Object, PortSpec};
 
@@ -193,6 +196,11 @@ pub fn named_ports<'a>(
             }) => {
                 ports.extend(ingress.iter().chain(egress).flat_map(of_rule));
             }
+            Object::ClusterNetworkPolicy(ClusterNetworkPolicy {
+                ingress, egress, ..
+            }) => {
+                ports.extend(ingress.iter().chain(egress).flat_map(of_cluster_rule));
+            }
             Object::FelixConfiguration(configuration) => {
                 let lists = [
                     &configuration.failsafe_inbound,
@@ -216,6 +224,16 @@ fn of_kube_rule(rule: &KubeRule) -> impl Iterator<Item = u16> {
         .iter()
         .flatten()
         .filter_map(|entry| entry.port.as_ref())
+        .flat_map(ends)
+}
+
+fn of_cluster_rule(rule: &ClusterRule) -> impl Iterator<Item = u16> {
+    let entries = rule.protocols.iter().flatten();
+    entries
+        .filter_map(|entry| match entry {
+            ClusterProtocol::Ports(_, port) => port.as_ref(),
+            ClusterProtocol::Named(_) => None,
+        })
         .flat_map(ends)
 }
 
@@ -321,6 +339,27 @@ pub mod tests {
                 .iter()
                 .all(|probe| probe.from == 2)
         );
+    }
+
+    #[test]
+    fn ports_of_cluster_policies_count() {
+        let text = "
+apiVersion: policy.networking.k8s.io/v1alpha2
+kind: ClusterNetworkPolicy
+metadata: {name: a}
+spec:
+  tier: Admin
+  priority: 1
+  subject: {namespaces: {}}
+  ingress:
+  - action: Deny
+    from: [{namespaces: {}}]
+    protocols: [{tcp: {destinationPort: {number: 8443}}}, {udp: {destinationPort: {range: {start: 5, end: 7}}}}]
+";
+        let loaded = ocicat_api::world::World::load([("a.yaml", text)]);
+        assert!(!loaded.has_errors(), "{:?}", loaded.problems);
+        let ports = named_ports(&[], loaded.world.objects.values());
+        assert_eq!(ports, BTreeSet::from([5, 7, 8443]));
     }
 
     #[test]

@@ -5,7 +5,7 @@ mod taken;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use ocicat_api::core::{Pod, WorkloadEndpoint};
+use ocicat_api::core::{IpPool, Pod, WorkloadEndpoint};
 use ocicat_api::expand::{self, OWNER_ANNOTATION};
 use ocicat_api::{Kind, Object, ObjectKey};
 use serde_json::{Map, Value, json};
@@ -16,8 +16,6 @@ use crate::probe::named_ports;
 use crate::state::{Folder, Host, LONGEST_NAME, Workload, WorkloadKind, short};
 use crate::wire::{MOST_HOSTS, Range};
 
-/// The annotation that asks the CNI plugin for certain addresses.
-const WANTED_ADDRESSES: &str = "cni.projectcalico.org/ipAddrs";
 /// Annotations in which a cluster says what became of a pod; here it becomes something else.
 const GIVEN_ADDRESSES: [&str; 3] = [
     "cni.projectcalico.org/podIP",
@@ -117,6 +115,8 @@ pub fn make(folder: &Folder, manifests: Manifests, count: usize) -> anyhow::Resu
         }
     }
     let workloads = planner.workloads;
+    let made = expansion.made.iter().map(|made| &made.pod);
+    notes.extend(left_out(objects.values().filter_map(as_pod).chain(made)));
     if objects.keys().any(|key| key.kind == Kind::HostEndpoint) {
         let all: Vec<Workload> = workloads.iter().map(|x| x.workload.clone()).collect();
         let ports: Vec<u16> = named_ports(&all, objects.values()).into_iter().collect();
@@ -234,11 +234,11 @@ impl Planner<'_> {
         };
         value["metadata"]["namespace"] = json!(key.namespace);
         value["spec"]["nodeName"] = json!(host);
-        let asks = pod.metadata.annotations.contains_key(WANTED_ADDRESSES);
+        let asks = pod.metadata.annotations.contains_key(Pod::WANTED_ADDRESSES);
         let has_own_addresses = asks || !pod.addresses.is_empty();
         if has_own_addresses && !asks {
             let wanted = json!(pod.addresses).to_string();
-            value["metadata"]["annotations"][WANTED_ADDRESSES] = json!(wanted);
+            value["metadata"]["annotations"][Pod::WANTED_ADDRESSES] = json!(wanted);
         }
         let workload = self.workload(
             WorkloadKind::Pod,
@@ -285,7 +285,7 @@ impl Planner<'_> {
                 is_written_by_hand: true,
             },
             containers: Vec::new(),
-            has_own_addresses: true,
+            has_own_addresses: !endpoint.addresses.is_empty(),
             controller: None,
         });
     }
@@ -344,6 +344,35 @@ impl Planner<'_> {
 /// Whether a pod has a network of its own that is to be built.
 fn is_workload(pod: &Pod) -> bool {
     !pod.host_network && !pod.finished
+}
+
+/// Says which pods have no network of their own to be built.
+fn left_out<'a>(pods: impl Iterator<Item = &'a Pod>) -> Vec<String> {
+    const NAMED: usize = 5;
+    let (mut on_host, mut finished) = (Vec::new(), Vec::new());
+    for pod in pods {
+        let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
+        let name = format!("{namespace}/{}", pod.metadata.name);
+        match pod {
+            Pod { finished: true, .. } => finished.push(name),
+            Pod {
+                host_network: true, ..
+            } => on_host.push(name),
+            _ => {}
+        }
+    }
+    [
+        (on_host, "in the network of their host"),
+        (finished, "that have finished"),
+    ]
+    .into_iter()
+    .filter(|(names, _)| !names.is_empty())
+    .map(|(names, what)| {
+        let shown = names[..names.len().min(NAMED)].join(", ");
+        let more = if names.len() > NAMED { ", …" } else { "" };
+        format!("skipped, {what}: {} × Pod ({shown}{more})", names.len())
+    })
+    .collect()
 }
 
 fn plays_a_pod(endpoint: &WorkloadEndpoint, objects: &BTreeMap<ObjectKey, Object>) -> bool {
@@ -464,11 +493,7 @@ fn containers(pod: &Value) -> Vec<(String, String)> {
 }
 
 fn default_pools() -> [Entry; 2] {
-    [
-        ("default-ipv4-ippool", "10.244.0.0/16", 26),
-        ("default-ipv6-ippool", "fd00:10:244::/48", 122),
-    ]
-    .map(|(name, cidr, block_size)| Entry {
+    IpPool::ASSUMED.map(|(name, cidr, block_size)| Entry {
         kind: Kind::IpPool,
         value: json!({
             "apiVersion": "projectcalico.org/v3",

@@ -18,7 +18,7 @@ pub(crate) const NAMESPACE_NAME_LABEL: &str = "kubernetes.io/metadata.name";
 /// The label that Calico gives to endpoints and sets itself.
 const CALICO_NAMESPACE_LABEL: &str = "projectcalico.org/namespace";
 
-const KNOWN: &[&str] = &[
+pub(super) const KNOWN: &[&str] = &[
     "name",
     "generateName",
     "namespace",

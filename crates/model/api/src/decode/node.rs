@@ -230,6 +230,7 @@ impl<'a> Node<'a> {
             found = true;
             let message = match closest(name, known) {
                 Some(meant) => format!("unknown field {name:?}: did you mean {meant:?}?"),
+                None if known.len() > LISTED_FIELDS => format!("unknown field {name:?}"),
                 None => format!(
                     "unknown field {name:?}: expected one of {}",
                     known.join(", ")
@@ -240,6 +241,9 @@ impl<'a> Node<'a> {
         found
     }
 }
+
+/// More fields than these are not listed where none of them comes near what was found.
+const LISTED_FIELDS: usize = 16;
 
 /// As `kubectl` prints paths; keys that are not simple words stand in brackets.
 impl fmt::Display for Path<'_> {

@@ -61,7 +61,7 @@ fn stateful_sets_daemon_sets_replica_sets_and_jobs() {
         "x-1"
     );
 
-    let text = controller("DaemonSet", "apps", "a: b");
+    let text = controller("DaemonSet", "apps", "selector: {}");
     let made = pods(&text, &["n1", "n2"]);
     let nodes: Vec<_> = made.iter().map(|made| made.pod.node.as_deref()).collect();
     assert_eq!(nodes, [Some("n1"), Some("n2")]);

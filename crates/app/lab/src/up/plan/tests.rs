@@ -116,10 +116,15 @@ spec: {node: node-z, orchestrator: k8s, pod: a, endpoint: eth0, ipNetworks: [10.
         1,
     );
     assert_eq!(names(&plan), ["default/a on node-a"]);
+    let left_out = [
+        "skipped, in the network of their host: 1 × Pod (default/of-the-host)",
+        "skipped, that have finished: 1 × Pod (default/done)",
+    ];
+    assert_eq!(plan.notes, left_out);
     let pod = &plan.workloads[0].entry.value;
     assert_eq!(
         pod["metadata"]["annotations"],
-        json!({ WANTED_ADDRESSES: r#"["10.9.0.9"]"# })
+        json!({ Pod::WANTED_ADDRESSES: r#"["10.9.0.9"]"# })
     );
     assert!(pod["metadata"].get("resourceVersion").is_none() && pod.get("status").is_none());
     let hosts: Vec<&str> = plan.hosts.iter().map(|host| host.name.as_str()).collect();

@@ -11,9 +11,7 @@ use std::collections::BTreeMap;
 use ocicat_api::world::FileProblem;
 use ocicat_api::{Position, Severity};
 
-use crate::failure::Failure;
-use crate::input::Source;
-use crate::paint;
+use crate::{Source, paint};
 
 /// More problems than these are counted, not printed.
 const SHOWN: usize = 100;
@@ -34,11 +32,9 @@ pub fn skipped(kinds: &BTreeMap<String, usize>) {
     );
 }
 
-/// Prints problems to stderr, errors last so that they stay in sight.
-///
-/// # Errors
-/// If there is an error among them.
-pub fn print(sources: &[Source], problems: &[FileProblem]) -> Result<(), Failure> {
+/// Prints problems to stderr, errors last so that they stay in sight. Returns how many errors there are.
+#[must_use]
+pub fn print(sources: &[Source], problems: &[FileProblem]) -> usize {
     let file = |problem: &FileProblem| {
         sources
             .iter()
@@ -63,11 +59,7 @@ pub fn print(sources: &[Source], problems: &[FileProblem]) -> Result<(), Failure
             eprintln!("… and {} more {kind}", list.len() - SHOWN);
         }
     }
-    if errors.is_empty() {
-        Ok(())
-    } else {
-        Err(Failure::Said(2))
-    }
+    errors.len()
 }
 
 /// The line of a position with a caret under the column; nothing if there is no such line.
