@@ -362,6 +362,57 @@ fn repaint(
         }
         return;
     }
+    if intervals.len() <= FEW {
+        for interval in intervals {
+            if !repaint_inside(line, *interval, &mut change) {
+                sweep(line, spare, &[*interval], &mut change);
+            }
+        }
+    } else {
+        sweep(line, spare, intervals, &mut change);
+    }
+}
+
+/// So many intervals are painted one by one.
+const FEW: usize = 4;
+
+/// Repaints an interval if it is inside one segment.
+fn repaint_inside(
+    line: &mut Open,
+    (first, last): Interval,
+    change: &mut impl FnMut(State) -> State,
+) -> bool {
+    let after = line.iter().position(|(start, _)| *start > first);
+    let after = after.unwrap_or(line.len());
+    let end = line.get(after).map_or(u16::MAX, |(next, _)| *next - 1);
+    if last > end {
+        return false;
+    }
+    let (start, state) = line[after - 1];
+    let changed = change(state);
+    if changed == state {
+        return true;
+    }
+    let mut at = after;
+    if first > start {
+        line.insert(at, (first, changed));
+        at += 1;
+    } else {
+        line[after - 1].1 = changed;
+    }
+    if last < end {
+        line.insert(at, (last + 1, state));
+    }
+    true
+}
+
+/// Repaints any intervals, from the start of the line to its end.
+fn sweep(
+    line: &mut Open,
+    spare: &mut Open,
+    intervals: &[Interval],
+    change: &mut impl FnMut(State) -> State,
+) {
     let out = spare;
     out.clear();
     out.reserve(line.len() + 2 * intervals.len());
@@ -393,4 +444,53 @@ fn repaint(
         }
     }
     std::mem::swap(line, out);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OPEN: State = State::Open { path: 0, resume: 0 };
+
+    fn at(line: &Open, port: u16) -> State {
+        let after = line.partition_point(|(start, _)| *start <= port);
+        line[after - 1].1
+    }
+
+    /// What is open in the intervals is done afterwards, and nothing else is different.
+    #[test]
+    fn few_and_many_intervals_are_painted_alike() {
+        let lists: [&[Interval]; 7] = [
+            &[(80, 80)],
+            &[(0, 0), (u16::MAX, u16::MAX)],
+            &[(0, 99), (200, 300), (65_000, u16::MAX)],
+            &[(50, 250)],
+            &[(10, 10), (12, 20), (30, 40), (99, 100), (200, 250)],
+            &[(1, 1), (3, 3), (5, 5), (7, 7), (9, 9), (100, 60_000)],
+            ALL,
+        ];
+        for first in lists {
+            for second in lists {
+                let (mut line, mut spare) = (vec![(0, OPEN)], Vec::new());
+                let mut swept = line.clone();
+                for (number, list) in (1u32..).zip([first, second]) {
+                    let before = line.clone();
+                    let done = State::Done(OutcomeId(number));
+                    repaint(&mut line, &mut spare, list, number, |_, _| done);
+                    let mut change = |state| if state == OPEN { done } else { state };
+                    sweep(&mut swept, &mut spare, list, &mut change);
+                    for port in 0..=u16::MAX {
+                        let inside = interval::contains(list, port);
+                        let expected = match at(&before, port) {
+                            OPEN if inside => done,
+                            other => other,
+                        };
+                        assert_eq!(at(&line, port), expected, "{port} of {line:?}");
+                    }
+                    assert_eq!(line, swept);
+                    assert!(line.is_sorted_by_key(|(start, _)| *start));
+                }
+            }
+        }
+    }
 }

@@ -17,8 +17,8 @@ use crate::stack::{Note, Stack, Step, Table, Told};
 
 mod update;
 
-use update::Ways;
-pub(crate) use update::{Asked, Judged, Judgement, Task};
+pub(crate) use update::{Asked, Judged, Judgement, List, Task};
+use update::{Edits, Ways};
 
 /// What tables are made from.
 pub(crate) type Parts<'a> = (&'a Blocks, &'a Questions, &'a Classes, &'a PortSets);
@@ -40,6 +40,7 @@ pub(crate) struct Workshop<'a> {
     pub(crate) judged: Judged,
     /// Room for lists that are made again and again.
     ways: Ways,
+    edits: Edits,
     marks: Vec<(u32, Mark)>,
     applied: Vec<(u32, Truth)>,
     room: RowRoom,
@@ -115,6 +116,7 @@ impl<'a> Workshop<'a> {
             all: None,
             judged: Judged::default(),
             ways: Ways::default(),
+            edits: Edits::default(),
             marks: Vec::new(),
             applied: Vec::new(),
             room: RowRoom::default(),

@@ -17,7 +17,7 @@ use crate::policy::{DIRECTIONS, side};
 use crate::question::{Asker, Yes};
 use crate::slab::{BlockId, EntryId, QuestionId, StackIndex};
 use crate::stack::{StackKey, Stacks};
-use crate::table::{Asked, Judged, Judgement, Task, Workshop};
+use crate::table::{Asked, Judged, Judgement, List, Task, Workshop};
 
 /// Which parts of which tables have to be made again.
 #[derive(Debug, Default)]
@@ -166,22 +166,36 @@ impl Work {
     }
 }
 
-/// The lists of classes that edited rules of one stack reach, put together for all such stacks.
+/// The lists of classes that edited rules of one stack reach, put together for all such stacks. Each
+/// with its number.
 #[derive(Debug, Default)]
-struct Unions(FxHashMap<Vec<usize>, Vec<ClassId>>);
+struct Unions(FxHashMap<Vec<usize>, (usize, Vec<ClassId>)>);
 
 impl Unions {
-    fn of<'u>(&'u mut self, lists: &[usize], reaches: &'u [Vec<ClassId>]) -> &'u [ClassId] {
+    fn of<'u>(&'u mut self, lists: &[usize], reaches: &'u [Vec<ClassId>]) -> List<'u> {
         match lists {
-            [] => &[],
-            [one] => &reaches[*one],
-            _ => self.0.entry(lists.to_vec()).or_insert_with(|| {
-                let lists = lists.iter().map(|list| reaches[*list].as_slice());
-                let mut classes: Vec<ClassId> = lists.flatten().copied().collect();
-                classes.sort_unstable();
-                classes.dedup();
-                classes
-            }),
+            [] => List {
+                number: usize::MAX,
+                classes: &[],
+            },
+            [one] => List {
+                number: *one,
+                classes: &reaches[*one],
+            },
+            _ => {
+                let next = reaches.len() + self.0.len();
+                let union = self.0.entry(lists.to_vec()).or_insert_with(|| {
+                    let lists = lists.iter().map(|list| reaches[*list].as_slice());
+                    let mut classes: Vec<ClassId> = lists.flatten().copied().collect();
+                    classes.sort_unstable();
+                    classes.dedup();
+                    (next, classes)
+                });
+                List {
+                    number: union.0,
+                    classes: &union.1,
+                }
+            }
         }
     }
 }

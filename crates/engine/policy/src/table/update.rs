@@ -22,9 +22,17 @@ pub(crate) struct Task<'t> {
     /// Classes of which nothing is known; sorted.
     pub(crate) unknown: &'t [ClassId],
     /// Classes that edited rules reach; sorted.
-    pub(crate) edited: &'t [ClassId],
+    pub(crate) edited: List<'t>,
     /// Classes that answer a question differently, with a block that asks it; sorted.
     pub(crate) asked: &'t [Asked],
+}
+
+/// A list of classes, sorted.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct List<'t> {
+    /// Lists with equal numbers are the same.
+    pub(crate) number: usize,
+    pub(crate) classes: &'t [ClassId],
 }
 
 /// What a block makes of a class, for one stack.
@@ -61,40 +69,49 @@ impl Judgement {
     }
 }
 
-impl Task<'_> {
+impl<'t> Task<'t> {
     /// No fewer than the classes.
     pub(crate) fn len(&self) -> usize {
-        self.unknown.len() + self.edited.len() + self.asked.len()
+        self.unknown.len() + self.edited.classes.len() + self.asked.len()
     }
-}
 
-impl<'t> Iterator for Task<'t> {
-    type Item = Again<'t>;
+    /// How many classes there are.
+    pub(crate) fn count(&self) -> usize {
+        self.classes().count()
+    }
 
-    fn next(&mut self) -> Option<Again<'t>> {
-        let next = [
-            self.unknown.first(),
-            self.edited.first(),
-            self.asked.first().map(|asked| &asked.class),
-        ];
-        let class = *next.into_iter().flatten().min()?;
-        let take = |classes: &mut &'t [ClassId]| match classes.split_first() {
-            Some((first, rest)) if *first == class => {
-                *classes = rest;
-                true
+    /// In order.
+    fn classes(self) -> impl Iterator<Item = Again<'t>> {
+        let (mut unknown, mut asked) = (self.unknown, self.asked);
+        let mut edited = self.edited.classes.iter().enumerate().peekable();
+        std::iter::from_fn(move || {
+            if unknown.is_empty() && asked.is_empty() {
+                let (place, class) = edited.next()?;
+                return Some(Again {
+                    class: *class,
+                    unknown: false,
+                    edited: Some(place),
+                    asked: &[],
+                });
             }
-            _ => false,
-        };
-        let unknown = take(&mut self.unknown);
-        take(&mut self.edited);
-        let same = |asked: &&Asked| asked.class == class;
-        let count = self.asked.iter().take_while(same).count();
-        let (asked, rest) = self.asked.split_at(count);
-        self.asked = rest;
-        Some(Again {
-            class,
-            unknown,
-            asked,
+            let next = [
+                unknown.first(),
+                edited.peek().map(|(_, class)| *class),
+                asked.first().map(|asked| &asked.class),
+            ];
+            let class = *next.into_iter().flatten().min()?;
+            let is_unknown = unknown.first() == Some(&class);
+            unknown = &unknown[usize::from(is_unknown)..];
+            let place = edited.next_if(|(_, other)| **other == class);
+            let count = asked.iter().take_while(|asked| asked.class == class);
+            let (own, rest) = asked.split_at(count.count());
+            asked = rest;
+            Some(Again {
+                class,
+                unknown: is_unknown,
+                edited: place.map(|(place, _)| place),
+                asked: own,
+            })
         })
     }
 }
@@ -103,7 +120,18 @@ impl<'t> Iterator for Task<'t> {
 pub(crate) struct Again<'t> {
     class: ClassId,
     unknown: bool,
+    /// Its place in the list of those that edited rules reach.
+    edited: Option<usize>,
     asked: &'t [Asked],
+}
+
+/// What edited blocks make of the classes of a list.
+#[derive(Debug, Default)]
+pub(super) struct Edits {
+    list: usize,
+    blocks: Vec<BlockId>,
+    /// In the order of the list; `None` for what is no class any more. Empty until it is asked for.
+    found: Vec<Option<u32>>,
 }
 
 /// What the rules of blocks make of classes, kept for the stacks that share them.
@@ -220,29 +248,24 @@ impl Judged {
         kept
     }
 
-    /// What some blocks make of a class, in one number: equal ones are of equal marks.
+    /// What some blocks make of a class, in one number: equal ones are of equal marks. Only comparable for as many
+    /// blocks.
     fn of_all<'b>(
         &mut self,
         class: ClassId,
         blocks: impl Iterator<Item = (BlockId, &'b Body)>,
-        signature: impl Fn() -> Option<&'b Signature>,
-    ) -> Option<u32> {
+        signature: &Signature,
+    ) -> u32 {
         let mut all = None;
-        for (block, body) in blocks {
-            let judgement = match self.found.get(&(class, block)) {
-                Some(found) => *found,
-                None => self.of(class, (block, body), signature()?),
-            };
+        for block in blocks {
+            let judgement = self.of(class, block, signature).place();
             let next = u32::try_from(self.pairs.len()).unwrap_or(u32::MAX);
             all = Some(match all {
-                None => judgement.place(),
-                Some(all) => *self.pairs.entry((all, judgement.place())).or_insert(next),
+                None => judgement,
+                Some(all) => *self.pairs.entry((all, judgement)).or_insert(next),
             });
         }
-        match all {
-            Some(all) => Some(all),
-            None => signature().map(|_| 0),
-        }
+        all.unwrap_or_default()
     }
 
     fn add(
@@ -334,20 +357,17 @@ impl<'a> Workshop<'a> {
         ways: &mut Ways,
     ) -> bool {
         let edited = edited_places(stack);
-        let (blocks, classes) = (self.blocks, self.classes);
-        let bodies = edited
-            .iter()
-            .map(|(block, _)| (*block, &*blocks.items[*block].body));
+        let edits = self.edits(task.edited, &edited);
+        let classes = self.classes;
         let mut maker = None;
         let mut entries = std::mem::take(&mut table.entries);
         let mut walk = Walk::new(&mut entries);
         let mut fits = true;
-        for again in task {
+        for again in task.classes() {
             let class = again.class;
-            let signature = || Some(&*classes.items.get(&class)?.signature);
             let mut key = None;
             if !again.unknown && again.asked.is_empty() {
-                key = self.judged.of_all(class, bodies.clone(), signature);
+                key = again.edited.and_then(|place| edits.found[place]);
                 if key.is_none() {
                     continue;
                 }
@@ -358,10 +378,10 @@ impl<'a> Workshop<'a> {
             let at = match known {
                 Some(at) => at,
                 None => {
-                    let Some(signature) = signature() else {
+                    let Some(item) = classes.items.get(&class) else {
                         continue;
                     };
-                    let again = (&again, signature, edited.as_slice());
+                    let again = (&again, &*item.signature, edited.as_slice());
                     let Ok(to) = self.group_again((stack, &mut maker), table, from, again) else {
                         fits = false;
                         break;
@@ -378,7 +398,35 @@ impl<'a> Workshop<'a> {
         }
         table.entries = entries;
         self.put_away(maker);
+        self.edits = edits;
         fits
+    }
+
+    /// What edited blocks make of a list of classes: for most stacks it is what it was for the one
+    /// before.
+    fn edits(&mut self, list: List<'_>, edited: &[(BlockId, Range<u32>)]) -> Edits {
+        let mut edits = std::mem::take(&mut self.edits);
+        let places = edited.iter().map(|(block, _)| *block);
+        let known = edits.list == list.number && edits.found.len() == list.classes.len();
+        if known && places.clone().eq(edits.blocks.iter().copied()) {
+            return edits;
+        }
+        edits.list = list.number;
+        edits.blocks.clear();
+        edits.blocks.extend(places);
+        edits.found.clear();
+        let (blocks, classes) = (self.blocks, self.classes);
+        let bodies = edits.blocks.iter();
+        let bodies = bodies.map(|block| (*block, &*blocks.items[*block].body));
+        for class in list.classes {
+            let item = classes.items.get(class);
+            let found = item.map(|item| {
+                let bodies = bodies.clone();
+                self.judged.of_all(*class, bodies, &item.signature)
+            });
+            edits.found.push(found);
+        }
+        edits
     }
 
     /// The group of a class of one group whose row may be another. It is made if need be.
