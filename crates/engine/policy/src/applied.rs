@@ -31,7 +31,7 @@ impl Protocols {
 
     /// In ascending order.
     pub(crate) fn iter(self) -> impl Iterator<Item = u8> {
-        let words = (0u8..).step_by(64).zip(self.0);
+        let words = [0u8, 64, 128, 192].into_iter().zip(self.0);
         words.flat_map(|(first, mut word)| {
             std::iter::from_fn(move || {
                 let bit = u8::try_from(word.trailing_zeros()).ok()?;
