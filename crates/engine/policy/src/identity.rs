@@ -43,7 +43,7 @@ pub(crate) struct Identity {
     /// What the first pod of it looked like.
     look: Option<Arc<[u8]>>,
     count: u32,
-    labels: LabelSetId,
+    pub(crate) labels: LabelSetId,
     namespace_labels: LabelSetId,
     account_labels: Option<LabelSetId>,
     /// Sorted.

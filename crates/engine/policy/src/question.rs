@@ -6,9 +6,9 @@ use ocicat_node::ClassId;
 
 use crate::identity::{Answer, Identities, Identity};
 use crate::label::Name;
-use crate::owner::TestIndex;
+use crate::owner::{OwnerTest, TestIndex};
 use crate::rule::AddressTest;
-use crate::slab::{BlockId, IdentityId, QuestionId, Slab};
+use crate::slab::{BlockId, IdentityId, LabelSetId, QuestionId, Slab};
 use crate::source::Interner;
 
 /// So many new questions are asked of each identity one by one; more are indexed first.
@@ -248,15 +248,19 @@ impl Questions {
             tests.iter().for_each(|(id, test)| index.insert(id.0, test));
         }
         let mut found = Vec::new();
+        let mut selected: Vec<Selected> = tests.iter().map(|_| Selected::default()).collect();
         for id in others {
-            let owner = ids.owner(interner, *id);
             let mut answers: Vec<Answer> = Vec::new();
             if indexed {
+                let owner = ids.owner(interner, *id);
                 let numbers = index.satisfied(&owner, &interner.names);
                 answers.extend(numbers.into_iter().map(|number| (QuestionId(number), 0)));
             } else {
-                for (question, test) in &tests {
-                    if test.matches(&owner, &interner.names) {
+                let labels = ids.items[*id].labels;
+                for ((question, test), selected) in tests.iter().zip(&mut selected) {
+                    if selected.may_match(test, labels, interner)
+                        && test.matches(&ids.owner(interner, *id), &interner.names)
+                    {
                         answers.push((*question, 0));
                     }
                 }
@@ -304,5 +308,29 @@ impl Questions {
             }
         }
         self.items.end_rest();
+    }
+}
+/// What a test's selector says of label sets, which are fewer than who has them.
+#[derive(Default)]
+struct Selected {
+    /// By number of label set.
+    known: Vec<Option<bool>>,
+}
+
+impl Selected {
+    /// `false`: nobody with these labels satisfies the test.
+    fn may_match(&mut self, test: &OwnerTest, labels: LabelSetId, interner: &Interner) -> bool {
+        let Some(selector) = &test.selector else {
+            return true;
+        };
+        let at = labels.0 as usize;
+        if self.known.len() <= at {
+            self.known.resize(at + 1, None);
+        }
+        *self.known[at].get_or_insert_with(|| {
+            let labels = interner.labels.labels(labels);
+            let with = |namespaced| selector.matches(labels, namespaced, &interner.names);
+            with(true) || with(false)
+        })
     }
 }
