@@ -58,7 +58,7 @@ impl Engine {
     /// Takes over changed endpoints and decides which policies select which local ones. Returns
     /// also which policies have more than other rules; sorted.
     fn select(&mut self, changed: &[IdentityId]) -> (Affected, Vec<PolicyId>) {
-        self.befores.append(&mut self.endpoints.take_dirty());
+        self.endpoints.take_dirty(&mut self.befores);
         for before in &self.befores {
             if self.locals.items.contains_key(&before.entry) {
                 self.touched_endpoints.insert(before.entry);

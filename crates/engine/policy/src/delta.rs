@@ -158,20 +158,20 @@ impl Engine {
 
     pub(crate) fn tell_addresses(&mut self, delta: &mut NodeDelta, moved: &[KindId]) {
         let space = &mut self.space;
-        let slots = std::mem::take(&mut space.moved_slots);
+        let mut slots = std::mem::take(&mut space.moved_slots);
         let class_of = |kinds: &crate::slab::Slab<KindId, crate::space::Kind>, kind: KindId| {
             kinds[kind]
                 .class
                 .expect("every kind has a class once classes are settled")
         };
-        let members = moved.iter().filter_map(|kind| space.kind_items.get(*kind));
-        let members: Vec<_> = members
-            .flat_map(|kind| kind.members.iter().copied())
-            .collect();
+        let of_kinds = moved.iter().filter_map(|kind| space.kind_items.get(*kind));
+        let members: usize = of_kinds.clone().map(|kind| kind.members.len()).sum();
         // The first time these are all addresses there are.
-        delta.reserve_exact(slots.len().max(members.len()) + moved.len());
-        for id in slots.into_iter().chain(members) {
-            let Some(slot) = space.slots.items.get_mut(id) else {
+        delta.reserve_exact(slots.len().max(members) + moved.len());
+        slots.reserve_exact(members);
+        slots.extend(of_kinds.flat_map(|kind| kind.members.iter().copied()));
+        for id in &slots {
+            let Some(slot) = space.slots.items.get_mut(*id) else {
                 continue;
             };
             let Some(kind) = slot.kind() else { continue };
@@ -181,6 +181,8 @@ impl Engine {
                 delta.push(Change::Class(IpNet::from(slot.address), Some(class)));
             }
         }
+        slots.clear();
+        space.moved_slots = slots;
         for id in moved {
             let Some(kind) = space.kind_items.get(*id).filter(|kind| kind.of_region) else {
                 continue;

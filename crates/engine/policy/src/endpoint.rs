@@ -11,7 +11,7 @@ use rustc_hash::FxHashMap;
 use crate::identity::{Identities, IdentityKey, NamedPort, Role};
 use crate::label::{Name, Names};
 use crate::look;
-use crate::slab::{EntryId, IdentityId, Slab};
+use crate::slab::{EntryId, IdentityId, Slab, give_back};
 use crate::source::Interner;
 
 pub(crate) const NAMESPACE_LABEL: &str = "projectcalico.org/namespace";
@@ -297,8 +297,8 @@ impl Endpoints {
         self.numbers.get(key).copied()
     }
 
-    /// The entry as the rest sees it now.
-    pub(crate) fn presence(&self, id: EntryId) -> Option<Presence> {
+    /// The entry as the rest sees it now: its identity, and its addresses with repeats.
+    pub(crate) fn present(&self, id: EntryId) -> Option<(IdentityId, &[IpAddr])> {
         let entry = self.items.get(id)?;
         let identity = entry.identity?;
         let shadowed = self
@@ -306,9 +306,12 @@ impl Endpoints {
             .get(&id)
             .is_some_and(|pod| self.numbers.contains_key(pod));
         let addresses = self.given.get(&entry.key).unwrap_or(&entry.addresses);
-        if shadowed || addresses.is_empty() {
-            return None;
-        }
+        (!shadowed && !addresses.is_empty()).then_some((identity, addresses))
+    }
+
+    /// Likewise, to keep.
+    pub(crate) fn presence(&self, id: EntryId) -> Option<Presence> {
+        let (identity, addresses) = self.present(id)?;
         let mut distinct: Vec<IpAddr> = Vec::with_capacity(addresses.len());
         for address in addresses {
             if !distinct.contains(address) {
@@ -326,14 +329,15 @@ impl Endpoints {
         self.items.get(id)?.identity
     }
 
-    pub(crate) fn take_dirty(&mut self) -> Vec<Before> {
-        let dirty = std::mem::take(&mut self.dirty);
-        for before in &dirty {
+    /// Moves what was noted since the last call to `befores`.
+    pub(crate) fn take_dirty(&mut self, befores: &mut Vec<Before>) {
+        for before in &self.dirty {
             if let Some(entry) = self.items.get_mut(before.entry) {
                 entry.dirty = false;
             }
         }
-        dirty
+        befores.append(&mut self.dirty);
+        give_back(&mut self.dirty);
     }
 
     /// Forgets the entries that were removed since the last call.

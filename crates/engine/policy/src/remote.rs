@@ -6,7 +6,7 @@
 
 use crate::Engine;
 use crate::delta::Commit;
-use crate::slab::IdentityId;
+use crate::slab::{IdentityId, give_back};
 
 impl Engine {
     /// Whether nothing changed but endpoints of other hosts with identities that are known.
@@ -14,7 +14,7 @@ impl Engine {
         if self.stirred || self.identities.has_fresh() {
             return false;
         }
-        self.befores = self.endpoints.take_dirty();
+        self.endpoints.take_dirty(&mut self.befores);
         self.befores.iter().all(|before| {
             !self.endpoints.is_host(before.entry)
                 && !self.locals.items.contains_key(&before.entry)
@@ -27,16 +27,17 @@ impl Engine {
     pub(crate) fn move_addresses(&mut self) -> Vec<IdentityId> {
         let mut released = Vec::new();
         for before in self.befores.drain(..) {
-            let after = self.endpoints.presence(before.entry);
+            let after = self.endpoints.present(before.entry);
             let old = before.presence;
             for address in old.iter().flat_map(|presence| &presence.addresses) {
                 self.space.remove_owner(*address, before.entry);
             }
-            for address in after.iter().flat_map(|presence| &presence.addresses) {
+            for address in after.iter().flat_map(|(_, addresses)| *addresses) {
                 self.space.add_owner(*address, before.entry);
             }
             released.extend(old.map(|presence| presence.identity));
         }
+        give_back(&mut self.befores);
         self.space.settle(&mut self.identities, &self.endpoints);
         released
     }

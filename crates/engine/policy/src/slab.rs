@@ -130,6 +130,17 @@ impl<I: Id, T> Slab<I, T> {
     }
 }
 
+/// Room for lists that are made in every commit: as a rule they are short, and made in the same place.
+const KEPT: usize = 64;
+
+/// Empties a list, and gives back its room if that is much.
+pub(crate) fn give_back<T>(list: &mut Vec<T>) {
+    list.clear();
+    if list.capacity() > KEPT {
+        *list = Vec::new();
+    }
+}
+
 impl<I: Id, T> Index<I> for Slab<I, T> {
     type Output = T;
 

@@ -13,7 +13,7 @@ use rustc_hash::FxHashMap;
 use crate::endpoint::Endpoints;
 use crate::identity::{Answer, Identities};
 use crate::region::{List, Regions, is_full_length};
-use crate::slab::{EntryId, IdentityId, KindId, QuestionId, RegionId, Slab, SlotId};
+use crate::slab::{EntryId, IdentityId, KindId, QuestionId, RegionId, Slab, SlotId, give_back};
 use crate::slot::{Slots, successor};
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -215,9 +215,12 @@ impl Space {
         for id in &retired {
             self.retire(ids, *id);
         }
-        for id in std::mem::take(&mut self.touched) {
-            self.settle_slot(ids, endpoints, id);
+        let mut touched = std::mem::take(&mut self.touched);
+        for id in &touched {
+            self.settle_slot(ids, endpoints, *id);
         }
+        give_back(&mut touched);
+        self.touched = touched;
         for id in retired {
             self.regions.items.remove(id);
         }
@@ -413,7 +416,7 @@ impl Space {
         self.slots.items.end_rest();
         self.kind_items.end_rest();
         self.regions.items.end_rest();
-        self.moved_slots.clear();
+        give_back(&mut self.moved_slots);
         self.new_regions.clear();
     }
 }
