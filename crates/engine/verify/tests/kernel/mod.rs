@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use ocicat_program::nft::{
-    Counter, Element, InstalledChain, InstalledRule, InstalledSet, Op, Ruleset, TableId, Value,
+    Counter, Element, InstalledChain, InstalledRule, InstalledSet, Op, Ruleset, TableId,
 };
 
 /// The table that a list of operations makes, as it would be read back.
