@@ -4,11 +4,12 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use ocicat_node::ClassId;
 
+use crate::expression::Expression;
 use crate::identity::{Answer, Identities, Identity};
-use crate::label::Name;
+use crate::label::{Labels, Name};
 use crate::owner::{OwnerTest, TestIndex};
 use crate::rule::AddressTest;
-use crate::slab::{BlockId, IdentityId, LabelSetId, QuestionId, Slab};
+use crate::slab::{BlockId, IdentityId, QuestionId, Slab};
 use crate::source::Interner;
 
 /// So many new questions are asked of each identity one by one; more are indexed first.
@@ -248,7 +249,10 @@ impl Questions {
             tests.iter().for_each(|(id, test)| index.insert(id.0, test));
         }
         let mut found = Vec::new();
-        let mut selected: Vec<Selected> = tests.iter().map(|_| Selected::default()).collect();
+        let ready: Vec<Ready<'_>> = tests
+            .iter()
+            .map(|(id, test)| Ready::new(*id, test))
+            .collect();
         for id in others {
             let mut answers: Vec<Answer> = Vec::new();
             if indexed {
@@ -256,12 +260,14 @@ impl Questions {
                 let numbers = index.satisfied(&owner, &interner.names);
                 answers.extend(numbers.into_iter().map(|number| (QuestionId(number), 0)));
             } else {
-                let labels = ids.items[*id].labels;
-                for ((question, test), selected) in tests.iter().zip(&mut selected) {
-                    if selected.may_match(test, labels, interner)
-                        && test.matches(&ids.owner(interner, *id), &interner.names)
+                let labels = interner.labels.labels(ids.items[*id].labels);
+                for ready in &ready {
+                    if ready.may_match(labels, interner)
+                        && ready
+                            .test
+                            .matches(&ids.owner(interner, *id), &interner.names)
                     {
-                        answers.push((*question, 0));
+                        answers.push((ready.question, 0));
                     }
                 }
             }
@@ -310,27 +316,26 @@ impl Questions {
         self.items.end_rest();
     }
 }
-/// What a test's selector says of label sets, which are fewer than who has them.
-#[derive(Default)]
-struct Selected {
-    /// By number of label set.
-    known: Vec<Option<bool>>,
+/// What a test asks of an owner's own labels alone, to be asked before everything else is looked up.
+struct Ready<'t> {
+    question: QuestionId,
+    test: &'t OwnerTest,
+    selector: Option<&'t Expression>,
 }
 
-impl Selected {
-    /// `false`: nobody with these labels satisfies the test.
-    fn may_match(&mut self, test: &OwnerTest, labels: LabelSetId, interner: &Interner) -> bool {
-        let Some(selector) = &test.selector else {
-            return true;
-        };
-        let at = labels.0 as usize;
-        if self.known.len() <= at {
-            self.known.resize(at + 1, None);
+impl<'t> Ready<'t> {
+    fn new(question: QuestionId, test: &'t OwnerTest) -> Self {
+        let selector = test.selector.as_ref();
+        Self {
+            question,
+            test,
+            selector: selector.filter(|selector| !selector.asks_namespaced()),
         }
-        *self.known[at].get_or_insert_with(|| {
-            let labels = interner.labels.labels(labels);
-            let with = |namespaced| selector.matches(labels, namespaced, &interner.names);
-            with(true) || with(false)
-        })
+    }
+
+    /// `false`: nobody with these labels satisfies the test.
+    fn may_match(&self, labels: &Labels, interner: &Interner) -> bool {
+        let matches = |selector: &Expression| selector.matches(labels, false, &interner.names);
+        self.selector.is_none_or(matches)
     }
 }
