@@ -122,10 +122,21 @@ impl Entries {
     }
 
     fn insert_at(&mut self, place: Place, class: ClassId, group: u32) {
+        let is_last = place.chunk + 1 >= self.chunks.len();
         let Some(entries) = self.chunks.get_mut(place.chunk) else {
             *self = Self::new(&[(class, group)]);
             return;
         };
+        // New classes come after all others, to many tables at once: none of them shall copy a chunk.
+        let len = entries.len();
+        if is_last && place.at == Err(len) && len >= CHUNK && len == entries.capacity() {
+            let mut entries = Vec::with_capacity(GROWTH);
+            entries.push((class, group));
+            self.firsts.push(class);
+            self.chunks.push(entries);
+            self.count += 1;
+            return;
+        }
         match place.at {
             Ok(at) => entries[at].1 = group,
             Err(at) => {
@@ -188,10 +199,14 @@ pub(crate) struct Walk<'e> {
 
 impl<'e> Walk<'e> {
     pub(crate) fn new(entries: &'e mut Entries) -> Self {
+        let place = Place {
+            chunk: 0,
+            at: Err(0),
+        };
         Self {
-            place: entries.place_of(ClassId(0), 0),
-            class: ClassId(0),
             entries,
+            class: ClassId(0),
+            place,
         }
     }
 

@@ -30,6 +30,14 @@ pub(crate) struct Asker {
     pub(crate) yes: Yes,
 }
 
+impl Asker {
+    /// By block, then by rule, and what is enough first.
+    pub(crate) fn order(&self) -> (u64, Yes) {
+        let rule = u64::from(self.block.0) << 32 | u64::from(self.rule);
+        (rule, self.yes)
+    }
+}
+
 /// What the answer yes of a claimed address is to a rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Yes {

@@ -248,7 +248,7 @@ impl Engine {
                     answers.for_each(|(question, _)| ask(*question));
                 }
             }
-            users.sort_unstable();
+            users.sort_unstable_by_key(Asker::order);
             let mut asked = |block: BlockId, judged: Judgement| {
                 let stacks = self.blocks.items[block].stacks.iter();
                 work.rows.extend(stacks.map(|(stack, place)| Asked {
