@@ -58,6 +58,57 @@ fn addresses_given_before_the_object_has_them() {
     );
 }
 
+/// Each step alone is a commit of nothing but a pod of another host.
+#[test]
+fn remote_pods_that_look_like_others_come_change_and_go() {
+    let remote = |name: &str, labels: &str, address: &str| {
+        Object::Pod(Pod {
+            node: Some("n2".into()),
+            ..pod(name, labels, address)
+        })
+    };
+    let rules = vec![from(rule(Action::Allow), selecting("app == 'web'"))];
+    let local = pod("shop/mine", "app=db", "10.0.0.7");
+    let mut engine = with([
+        calico(policy("p", "app == 'db'", rules, vec![])),
+        Object::Pod(local),
+        remote("shop/web", "app=web", "10.0.1.1"),
+        remote("shop/job", "app=job", "10.0.1.2"),
+    ]);
+    let steps = [
+        // Comes, and looks like another one; then has the address of another one too, of which one is
+        // allowed; then looks like that one; then has the address of the local pod.
+        ("app=web", "10.0.1.3", ["10.0.1.3"].as_slice()),
+        ("app=web", "10.0.1.2 fd00::12", &["10.0.1.2"]),
+        ("app=job", "10.0.1.2", &[]),
+        ("app=web", "10.0.0.7", &["10.0.0.7"]),
+        ("app=web", "", &[]),
+    ];
+    let far = ["10.0.1.2", "10.0.1.3", "10.0.0.7"];
+    for (labels, addresses, allowed) in steps {
+        engine.upsert(&remote("shop/new", labels, addresses));
+        engine.commit();
+        for address in far {
+            let said = into(&engine, "shop/mine", address, 1);
+            let expected = allowed.contains(&address);
+            assert_eq!(said.starts_with("Allow"), expected, "{address}: {said}");
+        }
+    }
+    engine.remove(&key(Kind::Pod, "shop/new"));
+    assert!(engine.commit().delta.is_empty());
+    engine.remove(&key(Kind::Pod, "shop/web"));
+    let commit = engine.commit();
+    assert!(
+        commit
+            .delta
+            .iter()
+            .any(|change| matches!(change, Change::Class(_, None))),
+        "{:?}",
+        commit.delta
+    );
+    assert!(engine.endpoints_of(ip("10.0.1.1")).is_empty());
+}
+
 #[test]
 fn a_known_remote_pod_is_one_element_for_each_address() {
     let remote = |name: &str, address: &str| {
