@@ -3,7 +3,8 @@
 //! Kinds of Kubernetes hold much that is not our concern, and what a cluster has stored is read as far as
 //! it is understood. But a misspelt field in a manifest means something else than its author thinks: a
 //! pod without the labels by which policy selects it. So down to the levels that we read, the names of
-//! fields are compared with those that Kubernetes has (API reference of 1.32).
+//! fields are compared with those that Kubernetes has (API reference of 1.32, and what later versions
+//! added).
 
 use std::net::IpAddr;
 
@@ -289,6 +290,7 @@ const POD_SPEC: &[&str] = &[
     "hostPID",
     "hostUsers",
     "hostname",
+    "hostnameOverride",
     "imagePullSecrets",
     "initContainers",
     "nodeName",
@@ -315,6 +317,7 @@ const POD_SPEC: &[&str] = &[
     "tolerations",
     "topologySpreadConstraints",
     "volumes",
+    "workloadRef",
 ];
 
 /// Of all containers; `targetContainerName` is for ephemeral ones.
@@ -333,6 +336,7 @@ const CONTAINER: &[&str] = &[
     "resizePolicy",
     "resources",
     "restartPolicy",
+    "restartPolicyRules",
     "securityContext",
     "startupProbe",
     "stdin",
