@@ -62,6 +62,8 @@ pub fn measure(size: &Size, input: impl Read) -> anyhow::Result<Changed> {
     let mut meter = Meter::default();
     let kernel = Kernel::install(&engine, &commit.delta, &mut meter)?;
     drop(commit);
+    // As the agent does once it is in force.
+    ocicat_kernel::memory::use_large_pages()?;
     let (peak_kb, _) = load::memory()?;
     let deltas = BTreeMap::new();
     let mut bench = Bench {

@@ -115,6 +115,7 @@ pub fn measure(input: impl Read) -> anyhow::Result<Loaded> {
         })
     })?;
     let commit = meter.measure("load", "tables", 0, || engine.commit());
+    ocicat_kernel::memory::use_large_pages()?;
     let (peak_kb, resident_kb) = memory()?;
     drop(commit);
     Ok(Loaded {

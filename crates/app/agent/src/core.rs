@@ -56,6 +56,10 @@ const WALK_AFTER: Duration = Duration::from_millis(30);
 const WALK_AGAIN_AFTER: Duration = Duration::from_millis(300);
 /// Walks begin at least this far apart.
 const WALKS_APART: Duration = Duration::from_millis(150);
+/// What a start leaves behind has settled after so long.
+const FIRST_GATHER: Duration = Duration::from_secs(10);
+const GATHER_EVERY: Duration = Duration::from_mins(10);
+
 /// An audit takes at most a hundredth of the time: it waits longer where it takes long.
 const AUDIT_SHARE: u32 = 100;
 /// How often we look whether somebody else has changed nftables, which costs one question.
@@ -135,6 +139,8 @@ pub struct Core {
     walk_again_at: Option<Instant>,
     last_walk: Instant,
     audit_at: Instant,
+    /// When memory is put into large pages.
+    gather_at: Instant,
     /// Where the interpretation of the kernel's program goes on.
     next_step: usize,
     look_at: Instant,
@@ -202,6 +208,7 @@ impl Core {
             walk_again_at: None,
             last_walk: Instant::now(),
             audit_at: Instant::now() + felix::AUDIT_EVERY,
+            gather_at: Instant::now() + FIRST_GATHER,
             next_step: 0,
             look_at: Instant::now() + LOOK_EVERY,
             generation: None,
@@ -385,6 +392,10 @@ impl Core {
             let rest = Instant::now() + now.elapsed() * AUDIT_SHARE;
             self.audit_at = self.next_audit().max(rest);
         }
+        if self.gather_at <= now {
+            self.gather_at = now + GATHER_EVERY;
+            gather_memory();
+        }
         if due(self.hosts.retry_at) && self.in_force {
             self.bring_into_force(&[]);
         }
@@ -408,7 +419,7 @@ impl Core {
         let times = walks.chain(self.collect_at).chain(retry);
         let times = times.chain(self.hosts.retry_at);
         times
-            .chain([self.audit_at, self.look_at])
+            .chain([self.audit_at, self.look_at, self.gather_at])
             .min()
             .unwrap_or(self.look_at)
     }
@@ -417,4 +428,16 @@ impl Core {
 /// The name of an endpoint in `NodeState`.
 fn endpoint_id(key: &ObjectKey) -> EndpointId {
     ocicat_policy::endpoint_id(key)
+}
+
+/// Changes of large tables are quicker in large pages. On a thread of its own, for it may take a while.
+fn gather_memory() {
+    let gather = || match ocicat_kernel::memory::use_large_pages() {
+        Ok(bytes) => tracing::debug!(bytes, "memory in large pages"),
+        Err(error) => tracing::debug!(%error, "memory in large pages"),
+    };
+    let thread = std::thread::Builder::new().name("memory".to_owned());
+    if let Err(error) = thread.spawn(gather) {
+        tracing::debug!(%error, "memory in large pages");
+    }
 }

@@ -49,6 +49,7 @@ pub mod conntrack;
 pub mod frames;
 pub mod grace;
 pub mod listeners;
+pub mod memory;
 pub mod netns;
 pub mod nflog;
 pub mod rtnl;
