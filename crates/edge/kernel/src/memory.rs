@@ -1,29 +1,44 @@
 //! The memory of this process in large pages: look-ups that are far apart walk fewer page tables.
 #![allow(unsafe_code, reason = "the standard library does not advise on memory")]
 
+use std::fs::File;
 use std::io;
 use std::ops::Range;
+use std::os::unix::fs::FileExt;
 
-/// Bytes of a large page; 2 MiB on x86-64 and on arm64 with pages of 4 KiB.
+/// Bytes of a page. Where pages are larger, large pages are too, and nothing is done.
+const PAGE: usize = 4096;
+/// Bytes of a large page.
 const LARGE: usize = 2 << 20;
+/// A large page may have so many pages more than were in use.
+const MORE: usize = 8;
 /// Smaller regions are left alone.
 const LEAST: usize = 2 * LARGE;
 /// `MADV_COLLAPSE` of `asm-generic/mman-common.h`, since Linux 6.1.
 const COLLAPSE: libc::c_int = 25;
 
-/// Puts private memory that is nearly all in use into large pages, whatever
-/// `/sys/kernel/mm/transparent_hugepage` says of new memory. Returns the bytes that are. The kernel copies
-/// what is not yet, at some 1 to 6 ms for 2 MiB; who touches it meanwhile waits for that one copy. What is
-/// resident grows by an eighth of a region at most.
+/// Puts private memory that is in use into large pages, whatever `/sys/kernel/mm/transparent_hugepage`
+/// says of new memory. Returns the bytes that are. The kernel copies what is not yet, at some 1 to 6 ms for
+/// 2 MiB; who touches it meanwhile waits for that one copy. Memory that is not resident stays so, but for
+/// 32 KiB of 2 MiB at most.
 ///
 /// # Errors
-/// If `/proc/self/smaps` cannot be read. A region for which the kernel has no large pages left, or a kernel
+/// If `/proc/self/smaps` or `/proc/self/pagemap` cannot be read. A region for which the kernel has no large pages left, or a kernel
 /// that cannot do it, is no error: it stays as it was.
 pub fn use_large_pages() -> io::Result<usize> {
+    // SAFETY: it reads a constant of the system.
+    let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    if usize::try_from(page) != Ok(PAGE) {
+        return Ok(0);
+    }
     let smaps = std::fs::read_to_string("/proc/self/smaps")?;
+    let pagemap = File::open("/proc/self/pagemap")?;
     let mut done = 0;
     for region in filled(&smaps) {
         for start in region.step_by(LARGE) {
+            if resident(&pagemap, start)? + MORE < LARGE / PAGE {
+                continue;
+            }
             // SAFETY: the advice changes no content, whoever uses the memory; a region that has been
             // unmapped since is an error.
             let failed = unsafe { libc::madvise(start as *mut libc::c_void, LARGE, COLLAPSE) } != 0;
@@ -33,7 +48,18 @@ pub fn use_large_pages() -> io::Result<usize> {
     Ok(done)
 }
 
-/// The regions that are private, nearly full, and worth it, as far as they consist of whole large pages.
+/// How many pages of a large one are resident (`Documentation/admin-guide/mm/pagemap.rst`: 64 bits a page,
+/// the highest for a page that is present).
+fn resident(pagemap: &File, start: usize) -> io::Result<usize> {
+    let mut entries = [0; LARGE / PAGE * 8];
+    let offset = u64::try_from(start / PAGE * 8).unwrap_or(u64::MAX);
+    pagemap.read_exact_at(&mut entries, offset)?;
+    let (entries, _) = entries.as_chunks::<8>();
+    let present = |entry: &&[u8; 8]| u64::from_ne_bytes(**entry) >> 63 == 1;
+    Ok(entries.iter().filter(present).count())
+}
+
+/// The regions that are private, mostly in use, and worth it, as far as they consist of whole large pages.
 fn filled(smaps: &str) -> Vec<Range<usize>> {
     let mut regions = Vec::new();
     let mut region: Option<Range<usize>> = None;
@@ -44,7 +70,7 @@ fn filled(smaps: &str) -> Vec<Range<usize>> {
         };
         if first == "Rss:" {
             let resident = second.parse::<usize>().unwrap_or(0) * 1024;
-            let worth = |all: &Range<usize>| all.len() >= LEAST && resident >= all.len() / 8 * 7;
+            let worth = |all: &Range<usize>| all.len() >= LEAST && resident >= all.len() / 2;
             if let Some(all) = region.take().filter(worth) {
                 let whole = all.start.next_multiple_of(LARGE)..all.end / LARGE * LARGE;
                 regions.extend((!whole.is_empty()).then_some(whole));
