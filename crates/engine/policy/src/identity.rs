@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use crate::expression::Need;
 use crate::label::Name;
+use crate::label::{label_bit, label_bits};
 use crate::owner::Owner;
 use crate::slab::{IdentityId, KindId, LabelSetId, QuestionId, Slab};
 use crate::source::{Interner, Source, Sources};
@@ -58,6 +60,8 @@ pub(crate) struct Identities {
     /// By what pods look like: see [`crate::look`].
     looks: FxHashMap<Arc<[u8]>, IdentityId>,
     pub(crate) items: Slab<IdentityId, Identity>,
+    /// By number, the bits of the labels of each.
+    bits: Vec<u64>,
     dependents: FxHashMap<Source, Vec<IdentityId>>,
     fresh: Vec<IdentityId>,
     /// Without holders; they go at the end of the commit unless somebody takes hold again.
@@ -147,9 +151,27 @@ impl Identities {
         affected.dedup();
         affected.retain(|id| {
             let identity = &mut self.items[*id];
-            derive_one(identity, interner, sources) || fresh.contains(id)
+            let differs = derive_one(identity, interner, sources);
+            let at = id.0 as usize;
+            if self.bits.len() <= at {
+                self.bits.resize(at + 1, 0);
+            }
+            self.bits[at] = label_bits(interner.labels.labels(identity.labels));
+            differs || fresh.contains(id)
         });
         affected
+    }
+
+    /// `false`: it has none of the labels of which one is needed.
+    pub(crate) fn may_have(&self, id: IdentityId, need: &Need) -> bool {
+        let bits = self.bits.get(id.0 as usize).copied().unwrap_or(u64::MAX);
+        match need {
+            Need::OneOf(key, values) => {
+                let mut values = values.iter();
+                values.any(|value| bits & label_bit(*key, *value) != 0)
+            }
+            Need::Nothing | Need::Key(_) => true,
+        }
     }
 
     pub(crate) fn owner<'a>(&'a self, interner: &'a Interner, id: IdentityId) -> Owner<'a> {

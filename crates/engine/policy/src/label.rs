@@ -84,6 +84,18 @@ pub(crate) fn value_of(labels: &Labels, key: Name) -> Option<Name> {
         .map(|at| labels[at].1)
 }
 
+/// A bit that stands for a label, and for others.
+pub(crate) fn label_bit(key: Name, value: Name) -> u64 {
+    let both = u64::from(key.0) << 32 | u64::from(value.0);
+    1 << (both.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58)
+}
+
+/// The bits of all of them.
+pub(crate) fn label_bits(labels: &Labels) -> u64 {
+    let bits = labels.iter().map(|(key, value)| label_bit(*key, *value));
+    bits.fold(0, |all, bit| all | bit)
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct LabelSets {
     numbers: FxHashMap<Arc<Labels>, LabelSetId>,

@@ -96,6 +96,11 @@ impl OwnerTest {
         });
     }
 
+    /// What an owner's labels must have.
+    pub(crate) fn label_need(&self) -> &Need {
+        &self.needs.labels
+    }
+
     pub(crate) fn matches(&self, owner: &Owner<'_>, names: &Names) -> bool {
         let expression = |expression: &Option<Expression>, labels| {
             let namespaced = owner.namespace.is_some();

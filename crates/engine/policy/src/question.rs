@@ -6,7 +6,7 @@ use ocicat_node::ClassId;
 
 use crate::expression::Expression;
 use crate::identity::{Answer, Identities, Identity};
-use crate::label::{Labels, Name};
+use crate::label::Name;
 use crate::owner::{OwnerTest, TestIndex};
 use crate::rule::AddressTest;
 use crate::slab::{BlockId, IdentityId, QuestionId, Slab};
@@ -268,9 +268,9 @@ impl Questions {
                 let numbers = index.satisfied(&owner, &interner.names);
                 answers.extend(numbers.into_iter().map(|number| (QuestionId(number), 0)));
             } else {
-                let labels = interner.labels.labels(ids.items[*id].labels);
                 for ready in &ready {
-                    if ready.may_match(labels, interner)
+                    if ids.may_have(*id, ready.test.label_need())
+                        && ready.may_match(*id, ids, interner)
                         && ready
                             .test
                             .matches(&ids.owner(interner, *id), &interner.names)
@@ -341,9 +341,11 @@ impl<'t> Ready<'t> {
         }
     }
 
-    /// `false`: nobody with these labels satisfies the test.
-    fn may_match(&self, labels: &Labels, interner: &Interner) -> bool {
-        let matches = |selector: &Expression| selector.matches(labels, false, &interner.names);
-        self.selector.is_none_or(matches)
+    /// `false`: nobody with the labels of that one satisfies the test.
+    fn may_match(&self, id: IdentityId, ids: &Identities, interner: &Interner) -> bool {
+        self.selector.is_none_or(|selector| {
+            let labels = interner.labels.labels(ids.items[id].labels);
+            selector.matches(labels, false, &interner.names)
+        })
     }
 }
