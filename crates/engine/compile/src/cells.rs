@@ -50,8 +50,8 @@ impl Lists {
 
     fn take(mut self) -> (Option<(SetId, Vec<Element>)>, impl Iterator<Item = Numbers>) {
         self.maps.sort_unstable_by_key(|(named, _)| *named);
-        let set = skeleton::set(Named::Cut, self.epoch).id();
-        let cuts = (!self.cuts.is_empty()).then_some((set, self.cuts));
+        let set = || skeleton::set(Named::Cut, self.epoch).id();
+        let cuts = (!self.cuts.is_empty()).then(|| (set(), self.cuts));
         let numbers = self.maps.into_iter().map(|(_, numbers)| numbers);
         (cuts, numbers.filter(|numbers| !numbers.is_empty()))
     }

@@ -117,16 +117,6 @@ impl Expression {
         }
     }
 
-    /// Whether labels alone do not tell.
-    pub(crate) fn asks_namespaced(&self) -> bool {
-        match self {
-            Self::Namespaced | Self::NotNamespaced => true,
-            Self::Not(inner) => inner.asks_namespaced(),
-            Self::And(parts) | Self::Or(parts) => parts.iter().any(Self::asks_namespaced),
-            _ => false,
-        }
-    }
-
     /// What must all hold.
     pub(crate) fn conditions(&self) -> &[Self] {
         match self {

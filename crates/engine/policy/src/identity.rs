@@ -45,7 +45,7 @@ pub(crate) struct Identity {
     /// What the first pod of it looked like.
     look: Option<Arc<[u8]>>,
     count: u32,
-    pub(crate) labels: LabelSetId,
+    labels: LabelSetId,
     namespace_labels: LabelSetId,
     account_labels: Option<LabelSetId>,
     /// Sorted.

@@ -4,10 +4,9 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use ocicat_node::ClassId;
 
-use crate::expression::Expression;
 use crate::identity::{Answer, Identities, Identity};
 use crate::label::Name;
-use crate::owner::{OwnerTest, TestIndex};
+use crate::owner::TestIndex;
 use crate::rule::AddressTest;
 use crate::slab::{BlockId, IdentityId, QuestionId, Slab};
 use crate::source::Interner;
@@ -257,10 +256,6 @@ impl Questions {
             tests.iter().for_each(|(id, test)| index.insert(id.0, test));
         }
         let mut found = Vec::new();
-        let ready: Vec<Ready<'_>> = tests
-            .iter()
-            .map(|(id, test)| Ready::new(*id, test))
-            .collect();
         for id in others {
             let mut answers: Vec<Answer> = Vec::new();
             if indexed {
@@ -268,14 +263,11 @@ impl Questions {
                 let numbers = index.satisfied(&owner, &interner.names);
                 answers.extend(numbers.into_iter().map(|number| (QuestionId(number), 0)));
             } else {
-                for ready in &ready {
-                    if ids.may_have(*id, ready.test.label_need())
-                        && ready.may_match(*id, ids, interner)
-                        && ready
-                            .test
-                            .matches(&ids.owner(interner, *id), &interner.names)
+                for (question, test) in &tests {
+                    if ids.may_have(*id, test.label_need())
+                        && test.matches(&ids.owner(interner, *id), &interner.names)
                     {
-                        answers.push((ready.question, 0));
+                        answers.push((*question, 0));
                     }
                 }
             }
@@ -322,30 +314,5 @@ impl Questions {
             }
         }
         self.items.end_rest();
-    }
-}
-/// What a test asks of an owner's own labels alone, to be asked before everything else is looked up.
-struct Ready<'t> {
-    question: QuestionId,
-    test: &'t OwnerTest,
-    selector: Option<&'t Expression>,
-}
-
-impl<'t> Ready<'t> {
-    fn new(question: QuestionId, test: &'t OwnerTest) -> Self {
-        let selector = test.selector.as_ref();
-        Self {
-            question,
-            test,
-            selector: selector.filter(|selector| !selector.asks_namespaced()),
-        }
-    }
-
-    /// `false`: nobody with the labels of that one satisfies the test.
-    fn may_match(&self, id: IdentityId, ids: &Identities, interner: &Interner) -> bool {
-        self.selector.is_none_or(|selector| {
-            let labels = interner.labels.labels(ids.items[id].labels);
-            selector.matches(labels, false, &interner.names)
-        })
     }
 }

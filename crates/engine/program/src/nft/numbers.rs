@@ -57,11 +57,6 @@ impl Numbers {
         self.words.push(value);
     }
 
-    /// Appends the elements of another list for the same map.
-    pub fn append(&mut self, other: &Self) {
-        self.words.extend_from_slice(&other.words);
-    }
-
     /// The name of the map.
     #[must_use]
     pub fn map(&self) -> &str {

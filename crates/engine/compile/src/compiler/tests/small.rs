@@ -97,6 +97,17 @@ fn bridged(update: &Update) -> Vec<&Op> {
     update.apply.iter().filter(of_old).collect()
 }
 
+/// The old map of the first stack gets the second row for the second class, and nothing else.
+fn assert_bridged(compiler: &Compiler, update: &Update) {
+    let old = bridged(update);
+    let [Op::AddNumbers(numbers)] = old[..] else {
+        panic!("{old:?}")
+    };
+    let row = number_of(compiler, RowId(2));
+    let pairs = [crate::stack::pair(ClassId(2), row)];
+    assert_eq!(*numbers, Numbers::pairs("rows_i0_b", pairs));
+}
+
 #[test]
 fn packets_in_the_old_stack_meet_old_verdicts() {
     let (mut compiler, _) = small();
@@ -116,13 +127,7 @@ fn packets_in_the_old_stack_meet_old_verdicts() {
         .iter()
         .filter(|op| matches!(op, Op::AddChain(_)));
     assert_eq!(chains.count(), 1);
-    let old = bridged(&update);
-    let [Op::AddNumbers(numbers)] = old[..] else {
-        panic!("{old:?}")
-    };
-    let row = number_of(&compiler, RowId(2));
-    let pairs = [crate::stack::pair(ClassId(2), row)];
-    assert_eq!(*numbers, Numbers::pairs("rows_i0_b", pairs));
+    assert_bridged(&compiler, &update);
 }
 
 #[test]
@@ -179,13 +184,7 @@ fn a_removed_stack_knows_classes_that_come_with_its_removal() {
         &[],
     );
     assert!(!update.replace);
-    let old = bridged(&update);
-    let [Op::AddNumbers(numbers)] = old[..] else {
-        panic!("{old:?}")
-    };
-    let row = number_of(&compiler, RowId(2));
-    let pairs = [crate::stack::pair(ClassId(2), row)];
-    assert_eq!(*numbers, Numbers::pairs("rows_i0_b", pairs));
+    assert_bridged(&compiler, &update);
 }
 
 #[test]
